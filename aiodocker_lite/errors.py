@@ -1,0 +1,567 @@
+"""Every error this package raises: facts plus one sentence, a slug and an exit code.
+
+    EngineError
+    ├── UsageError             what was asked for makes no sense
+    │   ├── InvalidReference
+    │   ├── InvalidOption
+    │   └── NoCommand
+    ├── RegistryError          the registry, or the way to it
+    │   ├── ImageNotFound
+    │   ├── AccessDenied
+    │   ├── LoginFailed
+    │   ├── RateLimited
+    │   ├── RegistryUnavailable
+    │   └── RegistryMisbehaved
+    ├── ContentError           the bytes are not what they should be
+    │   ├── DigestMismatch
+    │   ├── SizeMismatch
+    │   ├── InvalidManifest
+    │   ├── UnsupportedMediaType
+    │   ├── PlatformNotFound
+    │   ├── InvalidLayer
+    │   ├── InvalidArchive
+    │   ├── UnsafeEntry
+    │   └── LimitExceeded
+    ├── StoreError             the disk, or what lies on it
+    │   ├── NoSuchImage
+    │   ├── ImageInUse
+    │   ├── StoreUnwritable
+    │   ├── StoreCorrupt
+    │   └── DiskFull
+    ├── WorkerDied             an unpacking process ended without a word
+    └── RunError               the container, or the way to it
+        ├── IsolationUnavailable
+        ├── NoSuchContainer
+        ├── ContainerNameTaken
+        ├── ContainerRunning
+        ├── InvalidUser
+        ├── SetupFailed
+        ├── CommandNotExecutable
+        ├── CommandNotFound
+        └── ContainerFailed
+
+Exit codes are Docker's: 1 for a failed operation, 125 for usage and engine errors of `run`,
+126 and 127 for a command that cannot be started. Facts are plain words (str, int, tuples of
+str), so that an error can cross a process boundary as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+def printable(text: str) -> str:
+    """Escape what could move a terminal's cursor: the one place where strangers' text is disarmed."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@dataclass(eq=False)
+class EngineError(Exception):
+    """Base of all errors of this package; `str()` is one sentence."""
+
+    message: ClassVar[str] = "something went wrong"
+    hint: ClassVar[str] = ""
+    slug: ClassVar[str] = "engine"
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        return printable(self.message.format_map(vars(self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # BaseException would call the class with `self.args`, which is empty
+        # when the facts were passed by keyword.
+        return _rebuild, (type(self), self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """What is known, by name; with the slug it is enough to build the error again."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("__")}
+
+
+def _rebuild(kind: type[EngineError], facts: dict[str, Any]) -> EngineError:
+    error = kind.__new__(kind)
+    vars(error).update(facts)
+    return error
+
+
+def by_slug() -> dict[str, type[EngineError]]:
+    """Every error class under its stable public name."""
+    found: dict[str, type[EngineError]] = {}
+    pending: list[type[EngineError]] = [EngineError]
+    while pending:
+        kind = pending.pop()
+        found[kind.slug] = kind
+        pending.extend(kind.__subclasses__())
+    return found
+
+
+def to_message(error: EngineError) -> dict[str, Any]:
+    """An error as a JSON object, for another process."""
+    return {"slug": error.slug, "facts": error.facts()}
+
+
+def from_message(message: dict[str, Any]) -> EngineError:
+    """The error that `to_message` described; an unknown slug gives the base class."""
+    facts = {name: tuple(v) if isinstance(v, list) else v for name, v in message["facts"].items()}
+    return _rebuild(by_slug().get(message["slug"], EngineError), facts)
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Keep groups of exceptions out of the public API: the first is raised, the others are its notes.
+
+    A group of several that holds anything but our own errors stays as it is, for that is a bug
+    and must look like one.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        first, *others = _leaves(group)
+        if others and not all(isinstance(error, EngineError) for error in (first, *others)):
+            raise
+        for other in others:
+            first.add_note(f"also: {other}")
+        raise first from first.__cause__
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+# --- usage ---------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class UsageError(EngineError):
+    """What was asked for makes no sense."""
+
+    slug = "usage"
+    exit_code = 125
+
+
+@dataclass(eq=False)
+class InvalidReference(UsageError, ValueError):
+    """An image name that Docker's grammar does not allow."""
+
+    text: str
+    reason: str
+
+    slug = "invalid-reference"
+    message = "invalid reference format: '{text}': {reason}"
+
+
+@dataclass(eq=False)
+class InvalidOption(UsageError, ValueError):
+    """An option whose value cannot be used."""
+
+    option: str
+    reason: str
+
+    slug = "invalid-option"
+    message = "invalid value for {option}: {reason}"
+
+
+@dataclass(eq=False)
+class NoCommand(UsageError):
+    """Neither the image nor the caller says what to run."""
+
+    slug = "no-command"
+    message = "no command specified"
+    hint = "name the command after the image"
+
+
+# --- registry ------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class RegistryError(EngineError):
+    """The registry refused, failed or could not be reached."""
+
+    slug = "registry"
+
+
+@dataclass(eq=False)
+class ImageNotFound(RegistryError, LookupError):
+    """The registry does not have this image (or hides that it has)."""
+
+    reference: str
+    reason: str = "manifest unknown"
+
+    slug = "image-not-found"
+    message = "manifest for {reference} not found: {reason}"
+    hint = "check the name and the tag"
+
+
+@dataclass(eq=False)
+class AccessDenied(RegistryError):
+    """The registry wants other credentials than the ones it was given."""
+
+    reference: str
+    credentials: str
+
+    slug = "access-denied"
+    message = (
+        "pull access denied for {reference}, repository does not exist or may require 'login' "
+        "(credentials used: {credentials})"
+    )
+    hint = "log in with: aiodocker-lite login SERVER"
+
+
+@dataclass(eq=False)
+class LoginFailed(RegistryError):
+    """The registry did not accept a user name and password."""
+
+    registry: str
+    reason: str
+
+    slug = "login-failed"
+    message = "login to {registry} failed: {reason}"
+
+
+@dataclass(eq=False)
+class RateLimited(RegistryError):
+    """The registry asks for a pause (status 429)."""
+
+    registry: str
+    reason: str
+    retry_after: float | None = None
+
+    slug = "rate-limited"
+    message = "{registry} limits the number of pulls: {reason}"
+    hint = "log in, wait, or use a mirror"
+    retryable = True
+
+
+@dataclass(eq=False)
+class RegistryUnavailable(RegistryError):
+    """No answer, or none that helps now; trying again may."""
+
+    registry: str
+    reason: str
+    retry_after: float | None = None
+
+    slug = "registry-unavailable"
+    message = "cannot reach {registry}: {reason}"
+    retryable = True
+
+
+@dataclass(eq=False)
+class RegistryMisbehaved(RegistryError):
+    """An answer that no registry should give; trying again will not help."""
+
+    registry: str
+    reason: str
+
+    slug = "registry-misbehaved"
+    message = "{registry} does not answer like a registry: {reason}"
+
+
+# --- content -------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ContentError(EngineError):
+    """Bytes that are not what they were promised to be."""
+
+    slug = "content"
+
+
+@dataclass(eq=False)
+class DigestMismatch(ContentError):
+    """The bytes arrived whole, and are other bytes."""
+
+    what: str
+    expected: str
+    actual: str
+
+    slug = "digest-mismatch"
+    message = "{what} has the wrong content: expected {expected}, got {actual}; nothing was stored"
+
+
+@dataclass(eq=False)
+class SizeMismatch(ContentError):
+    """More or fewer bytes than promised."""
+
+    what: str
+    expected: int
+    actual: int
+
+    slug = "size-mismatch"
+    message = "{what} has the wrong size: expected {expected} bytes, got {actual}; nothing was stored"
+
+
+@dataclass(eq=False)
+class InvalidManifest(ContentError):
+    """A manifest, index or image configuration that breaks its specification."""
+
+    what: str
+    reason: str
+
+    slug = "invalid-manifest"
+    message = "{what} is not valid: {reason}"
+
+
+@dataclass(eq=False)
+class UnsupportedMediaType(ContentError):
+    """A document of a kind this engine does not read."""
+
+    what: str
+    media_type: str
+
+    slug = "unsupported-media-type"
+    message = "{what} has the media type '{media_type}', which is not supported"
+
+
+@dataclass(eq=False)
+class PlatformNotFound(ContentError):
+    """The image exists, but not for this platform."""
+
+    wanted: str
+    available: tuple[str, ...]
+
+    slug = "platform-not-found"
+
+    def __str__(self) -> str:
+        offered = ", ".join(self.available) or "nothing that can be run"
+        return printable(f"no matching manifest for {self.wanted}: the image is there for {offered}")
+
+
+@dataclass(eq=False)
+class InvalidLayer(ContentError):
+    """A layer whose compression or tar stream is broken."""
+
+    layer: str
+    reason: str
+
+    slug = "invalid-layer"
+    message = "layer {layer} cannot be unpacked: {reason}"
+
+
+@dataclass(eq=False)
+class InvalidArchive(ContentError):
+    """A file given to `load` that is not an image archive, or a broken one."""
+
+    archive: str
+    reason: str
+
+    slug = "invalid-archive"
+    message = "cannot load {archive}: {reason}"
+
+
+@dataclass(eq=False)
+class UnsafeEntry(ContentError):
+    """A tar entry that reaches for something outside its root, or makes no sense."""
+
+    layer: str
+    entry: str
+    reason: str
+
+    slug = "unsafe-entry"
+    message = "layer {layer}: refusing entry '{entry}': {reason}"
+
+
+@dataclass(eq=False)
+class LimitExceeded(ContentError):
+    """Something is larger than the limit that was set for it."""
+
+    what: str
+    limit: int
+    actual: int
+
+    slug = "limit-exceeded"
+    message = "{what} exceeds its limit: {actual} is more than {limit}"
+
+
+# --- store ---------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class StoreError(EngineError):
+    """The store cannot do what was asked."""
+
+    slug = "store"
+
+
+@dataclass(eq=False)
+class NoSuchImage(StoreError, LookupError):
+    """The image is not in the store."""
+
+    name: str
+
+    slug = "no-such-image"
+    message = "No such image: {name}"
+
+
+@dataclass(eq=False)
+class ImageInUse(StoreError):
+    """The image cannot be removed while something needs it."""
+
+    name: str
+    reason: str
+
+    slug = "image-in-use"
+    message = "unable to remove {name}: {reason}"
+
+
+@dataclass(eq=False)
+class StoreUnwritable(StoreError):
+    """The store's directory cannot be used."""
+
+    path: str
+    reason: str
+
+    slug = "store-unwritable"
+    message = "cannot write to the store at {path}: {reason}"
+    hint = "choose another directory with --root or AIODOCKER_LITE_ROOT"
+
+
+@dataclass(eq=False)
+class StoreCorrupt(StoreError):
+    """A file of the store cannot be understood."""
+
+    path: str
+    reason: str
+
+    slug = "store-corrupt"
+    message = "the store is damaged: {path}: {reason}"
+
+
+@dataclass(eq=False)
+class DiskFull(StoreError):
+    """No space, no quota or no inodes left."""
+
+    path: str
+    reason: str
+
+    slug = "disk-full"
+    message = "no space left while writing {path}: {reason}"
+    hint = "free some space and run the same command again; it continues where it stopped"
+
+
+@dataclass(eq=False)
+class WorkerDied(EngineError):
+    """An unpacking process ended without saying why."""
+
+    layer: str
+    reason: str
+
+    slug = "worker-died"
+    message = "the process that unpacked layer {layer} ended early: {reason}"
+
+
+# --- run -----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class RunError(EngineError):
+    """The container could not be started, or did not end well."""
+
+    slug = "run"
+    exit_code = 125
+
+
+@dataclass(eq=False)
+class IsolationUnavailable(RunError):
+    """This machine does not permit the isolation that was required."""
+
+    rung: str
+    cause: str
+
+    slug = "isolation-unavailable"
+    message = "isolation '{rung}' is not available here: {cause}"
+
+
+@dataclass(eq=False)
+class NoSuchContainer(RunError, LookupError):
+    """There is no container of this name or id."""
+
+    name: str
+
+    slug = "no-such-container"
+    message = "No such container: {name}"
+
+
+@dataclass(eq=False)
+class ContainerNameTaken(RunError):
+    """Another container has this name."""
+
+    name: str
+    holder: str
+
+    slug = "container-name-taken"
+    message = "the container name '{name}' is already in use by container {holder}"
+
+
+@dataclass(eq=False)
+class ContainerRunning(RunError):
+    """The container cannot be removed while it runs."""
+
+    name: str
+
+    slug = "container-running"
+    exit_code = 1
+    message = "cannot remove container {name}: it is running"
+
+
+@dataclass(eq=False)
+class InvalidUser(RunError):
+    """A user or group that the image does not know, or that is no name and no number."""
+
+    text: str
+    reason: str
+
+    slug = "invalid-user"
+    message = "unable to find user {text}: {reason}"
+
+
+@dataclass(eq=False)
+class SetupFailed(RunError):
+    """A step between the image and the running process failed."""
+
+    step: str
+    reason: str
+
+    slug = "setup-failed"
+    message = "cannot start the container: {step}: {reason}"
+
+
+@dataclass(eq=False)
+class CommandNotExecutable(RunError):
+    """The command exists and cannot be executed."""
+
+    command: str
+    reason: str
+
+    slug = "command-not-executable"
+    exit_code = 126
+    message = 'exec: "{command}": {reason}'
+
+
+@dataclass(eq=False)
+class CommandNotFound(RunError):
+    """The image has no such command."""
+
+    command: str
+
+    slug = "command-not-found"
+    exit_code = 127
+    message = 'exec: "{command}": executable file not found in the image'
+
+
+@dataclass(eq=False)
+class ContainerFailed(RunError):
+    """The process ran and ended with a status other than zero (`check=True`)."""
+
+    command: str
+    returncode: int
+    stderr: str = ""
+
+    slug = "container-failed"
+    message = "'{command}' ended with status {returncode}"

@@ -1,0 +1,120 @@
+"""What a pull, a load or a run reports while it works: one closed union of small values.
+
+A callback is called on the event loop and must not block; byte counts are reported at most
+once for every batch that is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.manifest import Descriptor
+from aiodocker_lite.platforms import Platform
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The name is a digest now, and the layers are known."""
+
+    name: str
+    digest: Digest
+    platform: Platform
+    layers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStarted:
+    """A layer is wanted; `have` bytes of it were kept from an earlier try."""
+
+    layer: Digest
+    size: int
+    have: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerExists:
+    """Nothing to do: the layer is in the store."""
+
+    layer: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDownloaded:
+    """So many bytes of the layer are on disk, of `size`."""
+
+    layer: Digest
+    received: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUnpacked:
+    """So many compressed bytes of the layer went through the unpacker, of `size`."""
+
+    layer: Digest
+    consumed: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReady:
+    """The layer is verified, unpacked and durable."""
+
+    layer: Digest
+    size: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another process is at work on this content; we continue when it is done."""
+
+    layer: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A request failed and is tried again after `pause` seconds."""
+
+    what: str
+    reason: str
+    pause: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReady:
+    """The image can be run; `fetched` is False where everything was there already."""
+
+    name: str
+    digest: Digest
+    fetched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a user should know, as one sentence."""
+
+    text: str
+
+
+Event: TypeAlias = (
+    Resolved
+    | LayerStarted
+    | LayerExists
+    | LayerDownloaded
+    | LayerUnpacked
+    | LayerReady
+    | Waiting
+    | Retrying
+    | ImageReady
+    | Notice
+)
+Progress: TypeAlias = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The progress of somebody who does not watch."""

@@ -1,0 +1,59 @@
+"""How a container is to be run: what `docker run` has as options, as one frozen value."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aiodocker_lite.errors import InvalidOption
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A directory or file of the host (`bind`), or an empty file system in memory (`tmpfs`)."""
+
+    target: str
+    source: str | None = None
+    read_only: bool = False
+
+    @property
+    def kind(self) -> Literal["bind", "tmpfs"]:
+        """A mount without a source is a tmpfs."""
+        return "tmpfs" if self.source is None else "bind"
+
+    @classmethod
+    def parse(cls, text: str) -> Mount:
+        """Read docker's ``-v SOURCE:TARGET[:ro]``. Raises InvalidOption."""
+        parts = text.split(":")
+        if len(parts) not in (2, 3) or not all(parts):
+            raise InvalidOption("--volume", f"'{text}' is not SOURCE:TARGET[:ro]")
+        source, target = parts[0], parts[1]
+        modes = set(parts[2].split(",")) if len(parts) == 3 else set()
+        # z and Z relabel for SELinux, rw is the default: accepted for the sake of old habits.
+        if unknown := modes - {"ro", "rw", "z", "Z"}:
+            raise InvalidOption("--volume", f"unknown mode '{', '.join(sorted(unknown))}' in '{text}'")
+        if not target.startswith("/") or posixpath.normpath(target) == "/":
+            raise InvalidOption("--volume", f"the target '{target}' must be an absolute path other than '/'")
+        if not source.startswith(("/", ".", "~")):
+            raise InvalidOption("--volume", f"'{source}' is a named volume; give a path, such as './{source}'")
+        return cls(target, os.path.realpath(os.path.expanduser(source)), "ro" in modes)  # noqa: PTH111
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Options of one run; vary it with `dataclasses.replace`. None means: as the image says."""
+
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
+    mounts: tuple[Mount, ...] = ()
+    user: str | None = None
+    workdir: str | None = None
+    entrypoint: tuple[str, ...] | None = None
+    hostname: str | None = None
+    name: str | None = None
+    remove: bool = False
+    """Remove the container, with everything it wrote, when its process has ended."""
+    require_isolation: bool = False
+    """Refuse to run with less isolation than all namespaces."""

@@ -1,0 +1,67 @@
+"""Where the store is, and how much is done at once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.platforms import Platform
+
+
+def default_root() -> Path:
+    """``AIODOCKER_LITE_ROOT``, else ``/var/lib`` for root and ``$XDG_DATA_HOME`` for others."""
+    if chosen := os.environ.get("AIODOCKER_LITE_ROOT"):
+        return Path(chosen)
+    if os.geteuid() == 0:
+        return Path("/var/lib/aiodocker-lite")
+    data = os.environ.get("XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "aiodocker-lite"
+
+
+def default_platform() -> Platform:
+    """``DOCKER_DEFAULT_PLATFORM``, else this machine's."""
+    chosen = os.environ.get("DOCKER_DEFAULT_PLATFORM")
+    return Platform.parse(chosen) if chosen else Platform.here()
+
+
+def default_workers() -> int:
+    """One unpacking process for each core and one more, for they also wait for bytes."""
+    return min(len(os.sched_getaffinity(0)) + 1, 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one layer may cost before it is refused."""
+
+    unpacked_bytes: int = 1 << 40
+    entries: int = 5_000_000
+    name_bytes: int = 4096
+    header_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an engine is told once. All sizes are bytes, all times seconds."""
+
+    root: Path = field(default_factory=default_root)
+    platform: Platform = field(default_factory=default_platform)
+    insecure: bool = False
+    """Plain http, and https without checking certificates, for every registry."""
+    downloads: int = 6
+    """Blobs that are downloaded at once."""
+    workers: int = field(default_factory=default_workers)
+    """Unpacking processes."""
+    batch: int = 1 << 20
+    """How much is written to disk at once, and the most that a killed pull fetches twice."""
+    pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+    """What is waited before each new try of a failed request, while no progress is made."""
+    idle_timeout: float = 60.0
+    """A connection that brings nothing for so long is given up."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for name in ("downloads", "workers", "batch"):
+            if getattr(self, name) < 1:
+                raise InvalidOption(name, "it must be at least 1")

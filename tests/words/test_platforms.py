@@ -1,0 +1,55 @@
+"""Platforms and which of them suits which."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.platforms import Platform, best_match
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("linux/amd64", "linux/amd64"),
+        ("amd64", "linux/amd64"),
+        ("linux/x86_64", "linux/amd64"),
+        ("linux/arm64", "linux/arm64"),
+        ("linux/arm64/v8", "linux/arm64"),
+        ("aarch64", "linux/arm64"),
+        ("linux/arm", "linux/arm/v7"),
+        ("linux/arm/v6", "linux/arm/v6"),
+        ("windows/amd64", "windows/amd64"),
+    ],
+)
+def test_spellings_of_one_platform_are_one(text: str, normal: str) -> None:
+    """As containerd normalises them."""
+    assert str(Platform.parse(text)) == normal
+
+
+@pytest.mark.parametrize("text", ["", "linux/", "/amd64", "a/b/c/d", "linux/am d64"])
+def test_a_bad_platform_is_a_usage_error(text: str) -> None:
+    """It says what form a platform has."""
+    with pytest.raises(InvalidOption, match="os/arch"):
+        Platform.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "best"),
+    [
+        ("linux/amd64", ["linux/arm64", "linux/amd64"], 1),
+        ("linux/arm64", ["linux/arm64/v8", "linux/arm/v7"], 0),
+        ("linux/arm/v7", ["linux/arm/v5", "linux/arm/v6", "linux/arm/v7"], 2),
+        ("linux/arm/v7", ["linux/arm/v5", "linux/arm/v6"], 1),
+        ("linux/arm/v6", ["linux/arm/v7"], None),
+        ("linux/amd64", ["linux/amd64", "linux/amd64"], 0),
+        ("linux/amd64/v3", ["linux/amd64", "linux/amd64/v2"], 1),
+        ("linux/amd64", ["linux/amd64/v3"], None),
+        ("linux/riscv64", ["linux/amd64"], None),
+    ],
+)
+def test_the_best_of_what_is_offered(wanted: str, offered: list[str], best: int | None) -> None:
+    """Exact first, then older variants, the first of equals."""
+    entries = [Platform(*text.split("/")) for text in offered]
+    assert best_match(Platform.parse(wanted), entries) == best
+    assert best_match(Platform.parse(wanted), [None]) is None
