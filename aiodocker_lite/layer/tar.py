@@ -1,0 +1,327 @@
+"""A tar stream as entries: ustar, PAX and GNU headers, read as Go's archive/tar reads them.
+
+POSIX.1-2001 pax(1), "ustar Interchange Format" and "pax Extended Header"; GNU tar manual,
+"Basic Tar Format". Two readers that disagree about where an entry begins are a hole
+(CVE-2025-62518), so the rules of precedence are Go's, which Docker and containerd have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from aiodocker_lite.errors import InvalidLayer, LimitExceeded, UnsafeEntry
+from aiodocker_lite.settings import Limits
+
+REGULAR = b"0"
+HARD_LINK = b"1"
+SYMLINK = b"2"
+CHARACTER_DEVICE = b"3"
+BLOCK_DEVICE = b"4"
+DIRECTORY = b"5"
+FIFO = b"6"
+
+_PAX_LOCAL = b"x"
+_PAX_GLOBAL = b"g"
+_GNU_LONG_NAME = b"L"
+_GNU_LONG_LINK = b"K"
+_EXTENSIONS = (_PAX_LOCAL, _PAX_GLOBAL, _GNU_LONG_NAME, _GNU_LONG_LINK)
+_REGULAR_SPELLINGS = (b"0", b"\0", b"7")
+_HEADER_ONLY = (HARD_LINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO)
+_VOLUME_LABEL = b"V"
+
+_RECORD = 512
+_ZEROS = bytes(_RECORD)
+_USTAR = b"ustar\x00"
+_GNU = b"ustar  \x00"
+_XATTR = b"SCHILY.xattr."
+_SPARSE = b"GNU.sparse."
+_NANO = 1_000_000_000
+_TIME_MAX = (1 << 63) // _NANO - 1
+_ID_MAX = (1 << 32) - 2
+
+
+@dataclass(slots=True)
+class Entry:
+    """One member of a layer; names are bytes, times nanoseconds, sizes bytes."""
+
+    kind: bytes
+    name: bytes
+    link: bytes
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    device: tuple[int, int] = (0, 0)
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+
+    @property
+    def printable(self) -> str:
+        """The name for an error message."""
+        return self.name.decode(errors="backslashreplace")
+
+
+class TarReader:
+    """Entries of a stream of plain blocks, and the data of the entry that came last.
+
+    The stream is read to its end, also behind the end-of-archive mark, so that whoever hashes
+    the blocks has seen them all (T05).
+    """
+
+    def __init__(self, blocks: Iterator[bytes], layer: str, limits: Limits) -> None:
+        self._blocks = blocks
+        self._layer = layer
+        self._limits = limits
+        self._buffer = b""
+        self._position = 0
+        self._data_left = 0
+        self._padding = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        count = 0
+        while (entry := self._next_entry()) is not None:
+            count += 1
+            if count > self._limits.entries:
+                raise LimitExceeded(
+                    f"the number of entries in layer {self._layer}", self._limits.entries, count
+                )
+            yield entry
+        self._drain()
+
+    def data(self) -> Iterator[memoryview]:
+        """The content of the entry that came last, in pieces as they are at hand."""
+        while self._data_left:
+            if self._position == len(self._buffer):
+                self._more("its tar data ends in the middle of a file")
+            end = min(len(self._buffer), self._position + self._data_left)
+            piece = memoryview(self._buffer)[self._position : end]
+            self._position = end
+            self._data_left -= len(piece)
+            yield piece
+
+    # --- entries -----------------------------------------------------------------------------
+
+    def _next_entry(self) -> Entry | None:
+        pax: dict[bytes, bytes] = {}
+        long_name = long_link = None
+        while True:
+            header = self._header()
+            if header is None:
+                if pax or long_name is not None or long_link is not None:
+                    raise InvalidLayer(self._layer, "its tar data ends after an extension header")
+                return None
+            kind = header[156:157]
+            if kind not in _EXTENSIONS:
+                return self._entry(header, kind, pax, long_name, long_link)
+            if b"size" in pax:
+                # T01: a size for the file would be taken for the size of this header, or not.
+                raise InvalidLayer(self._layer, "a PAX size stands before another extension header")
+            content = self._extension(header)
+            if kind == _PAX_LOCAL:
+                pax = self._pax_records(content)
+            elif kind == _GNU_LONG_NAME:
+                long_name = content.split(b"\0", 1)[0]
+            elif kind == _GNU_LONG_LINK:
+                long_link = content.split(b"\0", 1)[0]
+            # Global PAX headers hold comments of git-archive and the like: ignored, as Docker does.
+
+    def _entry(
+        self,
+        header: bytes,
+        kind: bytes,
+        pax: dict[bytes, bytes],
+        long_name: bytes | None,
+        long_link: bytes | None,
+    ) -> Entry:
+        name, link = self._names(header)
+        entry = Entry(
+            kind,
+            name,
+            link,
+            self._number(header[124:136], "size"),
+            self._number(header[100:108], "mode") & 0o7777,
+            self._number(header[108:116], "owner"),
+            self._number(header[116:124], "group"),
+            _clamped(self._number(header[136:148], "time")) * _NANO,
+        )
+        if pax:
+            self._apply_pax(entry, pax)
+        if long_name is not None:
+            entry.name = long_name
+        if long_link is not None:
+            entry.link = long_link
+        if kind in _REGULAR_SPELLINGS:
+            # Before POSIX, a directory was a file whose name ends in a slash.
+            entry.kind = DIRECTORY if entry.name.endswith(b"/") else REGULAR
+        elif kind in (CHARACTER_DEVICE, BLOCK_DEVICE):
+            entry.device = (
+                self._number(header[329:337], "device number"),
+                self._number(header[337:345], "device number"),
+            )
+        elif kind not in _HEADER_ONLY and kind != _VOLUME_LABEL:
+            raise UnsafeEntry(self._layer, entry.printable, f"its type {kind!r} is not supported")
+        self._check(entry)
+        if entry.kind in _HEADER_ONLY:
+            # As Go has it: what other writers put here as a size (of a link's target) has no data.
+            entry.size = 0
+        self._data_left = entry.size
+        self._padding = -entry.size % _RECORD
+        return entry
+
+    def _check(self, entry: Entry) -> None:
+        if max(len(entry.name), len(entry.link)) > self._limits.name_bytes:
+            longest = max(len(entry.name), len(entry.link))
+            raise LimitExceeded(
+                f"the length of a name in layer {self._layer}", self._limits.name_bytes, longest
+            )
+        if b"\0" in entry.name or b"\0" in entry.link:
+            raise UnsafeEntry(self._layer, entry.printable, "its name has a zero byte")
+        if entry.size < 0:
+            raise UnsafeEntry(self._layer, entry.printable, f"its size is {entry.size}")
+        for number in (entry.uid, entry.gid):
+            if not 0 <= number <= _ID_MAX:
+                raise UnsafeEntry(
+                    self._layer, entry.printable, f"its owner {number} is not a user or group ID"
+                )
+
+    def _names(self, header: bytes) -> tuple[bytes, bytes]:
+        name = header[:100].split(b"\0", 1)[0]
+        if header[257:263] == _USTAR and header[345] != 0:
+            name = header[345:500].split(b"\0", 1)[0] + b"/" + name
+        return name, header[157:257].split(b"\0", 1)[0]
+
+    def _number(self, text: bytes, what: str) -> int:
+        """Octal digits, or GNU's base-256 where the first bit is set (two's complement)."""
+        try:
+            return int(text.rstrip(b"\0 ") or b"0", 8)
+        except ValueError:
+            pass
+        if text[0] & 0x80:
+            width = 8 * len(text) - 1
+            number = int.from_bytes(text, "big") & ((1 << width) - 1)
+            return number - (1 << width) if text[0] & 0x40 else number
+        digits = text.split(b"\0", 1)[0].strip(b" ")
+        if digits and digits.strip(b"01234567"):
+            raise InvalidLayer(self._layer, f"a tar header has a {what} that is no number")
+        return int(digits or b"0", 8)
+
+    # --- PAX ---------------------------------------------------------------------------------
+
+    def _pax_records(self, content: bytes) -> dict[bytes, bytes]:
+        """Records of the form ``length key=value\\n``; the last of equal keys wins."""
+        records: dict[bytes, bytes] = {}
+        position = 0
+        while position < len(content):
+            space = content.find(b" ", position, position + 20)
+            digits = content[position:space] if space >= 0 else b""
+            length = int(digits) if digits.isdigit() else 0
+            end = position + length
+            key, equals, value = content[space + 1 : end - 1].partition(b"=")
+            if end > len(content) or end <= space or content[end - 1 : end] != b"\n" or not equals or not key:
+                if not content[position:].strip(b"\0"):
+                    break
+                raise InvalidLayer(self._layer, "a PAX record in its tar data is malformed")
+            records[key] = value
+            position = end
+        return records
+
+    def _apply_pax(self, entry: Entry, pax: dict[bytes, bytes]) -> None:
+        for key, value in pax.items():
+            if key == b"path":
+                entry.name = value or entry.name
+            elif key == b"linkpath":
+                entry.link = value or entry.link
+            elif key in (b"size", b"uid", b"gid"):
+                if not value.isdigit():
+                    if not value:
+                        continue
+                    raise UnsafeEntry(self._layer, entry.printable, f"its PAX {key.decode()} is no number")
+                setattr(entry, key.decode(), int(value[:20]))
+            elif key == b"mtime":
+                entry.mtime = self._pax_time(entry, value)
+            elif key.startswith(_XATTR):
+                entry.xattrs[key[len(_XATTR) :]] = value
+            elif key.startswith(_SPARSE):
+                raise UnsafeEntry(self._layer, entry.printable, "sparse files are not supported yet")
+
+    def _pax_time(self, entry: Entry, text: bytes) -> int:
+        """Seconds with a fraction, as nanoseconds; digits beyond the ninth are cut off."""
+        sign = -1 if text.startswith(b"-") else 1
+        whole, _, fraction = text.removeprefix(b"-").partition(b".")
+        if not (whole or fraction) or not (whole or b"0").isdigit() or not (fraction or b"0").isdigit():
+            raise UnsafeEntry(self._layer, entry.printable, "its PAX time is no number")
+        seconds = _clamped(int((whole or b"0")[:20]))
+        return sign * (seconds * _NANO + int(fraction[:9].ljust(9, b"0")))
+
+    # --- bytes -------------------------------------------------------------------------------
+
+    def _header(self) -> bytes | None:
+        """The next header, checksum verified; None at the end of the archive."""
+        self._skip_data()
+        header = self._take(_RECORD)
+        if header is None or header == _ZEROS:
+            return None
+        # The field itself counts as eight spaces; historic writers summed signed bytes.
+        unsigned = sum(header) - sum(header[148:156]) + 8 * 32
+        stored = _checksum(header[148:156])
+        if stored != unsigned and stored != unsigned - 256 * sum(b > 127 for b in header[:148] + header[156:]):
+            raise InvalidLayer(self._layer, "it is not a tar archive, or a tar header is damaged")
+        return header
+
+    def _extension(self, header: bytes) -> bytes:
+        size = self._number(header[124:136], "size")
+        if not 0 <= size <= self._limits.header_bytes:
+            raise LimitExceeded(
+                f"the size of an extension header in layer {self._layer}", self._limits.header_bytes, size
+            )
+        self._data_left = size
+        self._padding = -size % _RECORD
+        return b"".join(self.data())
+
+    def _take(self, count: int) -> bytes | None:
+        """Exactly `count` bytes in one piece; None if the stream ends here."""
+        if len(self._buffer) - self._position < count:
+            parts = [self._buffer[self._position :]]
+            have = len(parts[0])
+            while have < count:
+                block = next(self._blocks, b"")
+                if not block:
+                    if have:
+                        raise InvalidLayer(self._layer, "its tar data ends in the middle of a header")
+                    return None
+                parts.append(block)
+                have += len(block)
+            self._buffer = b"".join(parts)
+            self._position = 0
+        start = self._position
+        self._position = start + count
+        return self._buffer[start : start + count]
+
+    def _more(self, complaint: str) -> None:
+        self._buffer = next(self._blocks, b"")
+        self._position = 0
+        if not self._buffer:
+            raise InvalidLayer(self._layer, complaint)
+
+    def _skip_data(self) -> None:
+        self._data_left += self._padding
+        self._padding = 0
+        for _ in self.data():
+            pass
+
+    def _drain(self) -> None:
+        self._buffer = b""
+        for _ in self._blocks:
+            pass
+
+
+def _clamped(seconds: int) -> int:
+    return max(-_TIME_MAX, min(_TIME_MAX, seconds))
+
+
+def _checksum(field: bytes) -> int | None:
+    try:
+        return int(field.split(b"\0", 1)[0], 8)
+    except ValueError:
+        return None

@@ -1,0 +1,317 @@
+"""Entries to files: one layer into one directory, as overlayfs wants its lower directories.
+
+A layer is unpacked without its parents, so whiteouts become overlay marks and every image that
+has the layer can share it. The process that calls this must have umask 0, for modes are given
+at creation and only mended where the kernel drops bits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aiodocker_lite.errors import DiskFull, EngineError, LimitExceeded, StoreUnwritable, UnsafeEntry
+from aiodocker_lite.layer import tar
+from aiodocker_lite.layer.beneath import Beneath, Components, remove_tree
+from aiodocker_lite.layer.tar import Entry, TarReader
+from aiodocker_lite.layer.whiteout import Bookkeeping, Opaque, Remove, whiteout_of
+from aiodocker_lite.settings import Limits
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OURS = (errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
+# Labels of the build machine (M06), and marks by which a layer could speak to overlayfs (M07).
+_FOREIGN_XATTRS = (b"security.selinux", b"system.nfs4_acl", b"trusted.", b"user.overlay.")
+_SPECIAL_BITS = 0o7000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackRules:
+    """What this process may do, and how much of it."""
+
+    privileged: bool
+    """Set owners, make devices and use trusted.* marks; else leave that out."""
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What came out of a layer."""
+
+    entries: int
+    bytes: int
+    skipped: int
+    """Entries or attributes that could not be, or must not be, applied here."""
+
+
+def unpack_layer(blocks: Iterator[bytes], root: int, layer: str, rules: UnpackRules) -> Unpacked:
+    """Unpack plain tar blocks below the directory `root`; every block is read.
+
+    Raises InvalidLayer, UnsafeEntry, LimitExceeded, DiskFull, StoreUnwritable; what was
+    unpacked until then is for the caller to throw away.
+    """
+    unpacker = _Unpacker(root, layer, rules)
+    try:
+        return unpacker.run(TarReader(blocks, layer, rules.limits))
+    finally:
+        unpacker.beneath.close()
+
+
+class _Unpacker:
+    def __init__(self, root: int, layer: str, rules: UnpackRules) -> None:
+        self.beneath = Beneath(root)
+        self._layer = layer
+        self._rules = rules
+        self._user = os.geteuid()
+        self._group = os.getegid()
+        self._opaque_mark = b"trusted.overlay.opaque" if rules.privileged else b"user.overlay.opaque"
+        self._late: dict[Components, tuple[int, int, int]] = {}
+        self._bytes = 0
+        self._skipped = 0
+
+    def run(self, reader: TarReader) -> Unpacked:
+        entries = 0
+        where = "the layer's directory"
+        try:
+            for entry in reader:
+                entries += 1
+                where = entry.printable
+                self._place(entry, reader)
+            self._finish_directories()
+        except OSError as error:
+            raise self._translated(error, where) from error
+        return Unpacked(entries, self._bytes, self._skipped)
+
+    def _translated(self, error: OSError, where: str) -> EngineError:
+        reason = os.strerror(error.errno or 0)
+        if error.errno in _FULL:
+            return DiskFull(where, reason)
+        if error.errno in _OURS:
+            return StoreUnwritable(where, reason)
+        return UnsafeEntry(self._layer, where, reason)
+
+    # --- where -------------------------------------------------------------------------------
+
+    def _path(self, name: bytes, entry: Entry) -> Components:
+        """The components of a name below the root; raises UnsafeEntry for a way up (L01)."""
+        parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
+        if b".." in parts:
+            raise UnsafeEntry(self._layer, entry.printable, "it has '..' in its path")
+        return parts
+
+    def _place(self, entry: Entry, reader: TarReader) -> None:
+        path = self._path(entry.name, entry)
+        if entry.kind == b"V":
+            return
+        if not path:
+            if entry.kind != tar.DIRECTORY:
+                raise UnsafeEntry(self._layer, entry.printable, "the root can only be a directory")
+            os.fchmod(self.beneath.root, self._early_mode(entry))
+            self._describe_directory(path, entry)
+        elif path[-1].startswith(b".wh."):
+            self._white_out(path, entry)
+        elif entry.kind == tar.REGULAR:
+            self._regular(path, entry, reader)
+        elif entry.kind == tar.DIRECTORY:
+            self._directory(path, entry)
+        elif entry.kind == tar.SYMLINK:
+            self._symlink(path, entry)
+        elif entry.kind == tar.HARD_LINK:
+            self._hard_link(path, entry)
+        else:
+            self._special(path, entry)
+
+    def _place_anew(self, path: Components, create: Callable[[bytes, int], T]) -> T:
+        """Create an entry; what stands in its place goes, for the last of equal names wins (L15, L16)."""
+        parent = self.beneath.directory(path[:-1])
+        try:
+            return create(path[-1], parent)
+        except FileExistsError:
+            remove_tree(path[-1], parent)
+            self.beneath.forget()
+            return create(path[-1], self.beneath.directory(path[:-1]))
+
+    # --- kinds -------------------------------------------------------------------------------
+
+    def _regular(self, path: Components, entry: Entry, reader: TarReader) -> None:
+        self._bytes += entry.size
+        if self._bytes > self._rules.limits.unpacked_bytes:
+            raise LimitExceeded(
+                f"the unpacked size of layer {self._layer}", self._rules.limits.unpacked_bytes, self._bytes
+            )
+        mode = entry.mode & 0o777
+        fd = self._place_anew(path, lambda name, parent: os.open(name, _CREATE, mode, dir_fd=parent))
+        try:
+            for piece in reader.data():
+                while len(rest := piece[os.write(fd, piece) :]):
+                    piece = rest
+            if self._must_chown(entry):
+                os.chown(fd, entry.uid, entry.gid)
+            for key, value in entry.xattrs.items():
+                self._set_xattr(fd, key, value)
+            if entry.mode & _SPECIAL_BITS:
+                # After chown, for the kernel clears setuid bits when the owner changes.
+                os.fchmod(fd, entry.mode)
+            os.utime(fd, ns=(entry.mtime, entry.mtime))
+        finally:
+            os.close(fd)
+
+    def _directory(self, path: Components, entry: Entry) -> None:
+        name, parent = path[-1], self.beneath.directory(path[:-1])
+        opaque = False
+        try:
+            os.mkdir(name, self._early_mode(entry), dir_fd=parent)
+        except FileExistsError:
+            found = os.lstat(name, dir_fd=parent)
+            if stat.S_ISDIR(found.st_mode):
+                os.chmod(name, self._early_mode(entry), dir_fd=parent)
+            else:
+                opaque = _is_whiteout(found)
+                self._place_anew(
+                    path, lambda name, parent: os.mkdir(name, self._early_mode(entry), dir_fd=parent)
+                )
+        self._describe_directory(path, entry)
+        if opaque:
+            # The layer first removed this name and then made a new directory of it.
+            self._mark_opaque(path)
+
+    def _early_mode(self, entry: Entry) -> int:
+        """The mode while things are still put into a directory: no setgid bit, which they would
+        inherit, and always writable for us (M12)."""
+        return entry.mode & 0o777 | (0 if self._rules.privileged else 0o700)
+
+    def _describe_directory(self, path: Components, entry: Entry) -> None:
+        os.fchdir(self.beneath.directory(path))
+        if self._must_chown(entry):
+            os.chown(b".", entry.uid, entry.gid)
+        for key, value in entry.xattrs.items():
+            self._set_xattr(b".", key, value)
+        self._late[path] = entry.mode, entry.mtime, os.lstat(b".").st_ino
+
+    def _symlink(self, path: Components, entry: Entry) -> None:
+        if not entry.link:
+            raise UnsafeEntry(self._layer, entry.printable, "a symbolic link without a target")
+        self._place_anew(path, lambda name, parent: os.symlink(entry.link, name, dir_fd=parent))
+        self._describe(path, entry)
+
+    def _hard_link(self, path: Components, entry: Entry) -> None:
+        target = self._path(entry.link, entry)
+        if not target or target == path:
+            raise UnsafeEntry(self._layer, entry.printable, "a hard link to itself or to the root")
+
+        def link(name: bytes, parent: int) -> None:
+            source = self.beneath.existing_directory(target[:-1])
+            if source is None:
+                raise FileNotFoundError
+            try:
+                os.link(target[-1], name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+            except FileExistsError:
+                # Twice the same link: removing the one would remove the other.
+                if not os.path.samestat(os.lstat(target[-1], dir_fd=source), os.lstat(name, dir_fd=parent)):
+                    raise
+
+        try:
+            self._place_anew(path, link)
+        except FileNotFoundError:
+            text = entry.link.decode(errors="backslashreplace")
+            reason = f"the target '{text}' of the hard link is missing"
+            raise UnsafeEntry(self._layer, entry.printable, reason) from None
+
+    def _special(self, path: Components, entry: Entry) -> None:
+        if entry.kind == tar.FIFO:
+            kind, device = stat.S_IFIFO, 0
+        else:
+            kind = stat.S_IFCHR if entry.kind == tar.CHARACTER_DEVICE else stat.S_IFBLK
+            device = os.makedev(*entry.device)
+            # 0:0 is how overlayfs writes a whiteout; from a layer it must not act as one (W08).
+            if not self._rules.privileged or (kind == stat.S_IFCHR and not device):
+                self._skipped += 1
+                return
+        mode = kind | entry.mode & 0o777
+        self._place_anew(path, lambda name, parent: os.mknod(name, mode, device, dir_fd=parent))
+        self._describe(path, entry)
+        if entry.mode & _SPECIAL_BITS:
+            os.chmod(path[-1], entry.mode, dir_fd=self.beneath.directory(path[:-1]))
+
+    # --- whiteouts ---------------------------------------------------------------------------
+
+    def _white_out(self, path: Components, entry: Entry) -> None:
+        try:
+            found = whiteout_of(path[-1])
+        except ValueError as error:
+            raise UnsafeEntry(self._layer, entry.printable, str(error)) from error
+        match found:
+            case Opaque():
+                self._mark_opaque(path[:-1])
+            case Remove(name):
+                self._remove(name, path[:-1])
+            case Bookkeeping() | None:
+                self._skipped += 1
+
+    def _remove(self, name: bytes, directory: Components) -> None:
+        """Hide `name` of the lower layers, and nothing of this one (W05, as umoci has it)."""
+        parent = self.beneath.directory(directory)
+        try:
+            os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
+        except FileExistsError:
+            if stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+                self._mark_opaque((*directory, name))
+
+    def _mark_opaque(self, directory: Components) -> None:
+        os.fchdir(self.beneath.directory(directory))
+        os.setxattr(b".", self._opaque_mark, b"y")
+
+    # --- metadata ----------------------------------------------------------------------------
+
+    def _must_chown(self, entry: Entry) -> bool:
+        return self._rules.privileged and (entry.uid != self._user or entry.gid != self._group)
+
+    def _describe(self, path: Components, entry: Entry) -> None:
+        """Owner, attributes and time of something that cannot be opened."""
+        name, parent = path[-1], self.beneath.directory(path[:-1])
+        if self._must_chown(entry):
+            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        if entry.xattrs:
+            os.fchdir(parent)
+            for key, value in entry.xattrs.items():
+                self._set_xattr(name, key, value)
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _set_xattr(self, where: int | bytes, key: bytes, value: bytes) -> None:
+        if key.startswith(_FOREIGN_XATTRS) or not key or b"\0" in key:
+            self._skipped += 1
+            return
+        try:
+            if isinstance(where, int):
+                os.setxattr(where, key, value)
+            else:
+                os.setxattr(where, key, value, follow_symlinks=False)
+        except OSError as error:
+            # M08: what this file system, this kind of file or this user cannot have.
+            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.E2BIG, errno.ERANGE, errno.EINVAL):
+                raise
+            self._skipped += 1
+
+    def _finish_directories(self) -> None:
+        """Times and last bits of modes: whatever is made in a directory changes its time (M11)."""
+        # The deepest first, for without privileges a mode may close the way to what is below.
+        for path, (mode, mtime, inode) in sorted(self._late.items(), key=lambda item: -len(item[0])):
+            directory = self.beneath.existing_directory(path)
+            if directory is None:
+                continue
+            os.fchdir(directory)
+            if os.lstat(b".").st_ino != inode:
+                continue  # the name leads to another directory by now
+            if mode & _SPECIAL_BITS or not self._rules.privileged:
+                os.chmod(b".", mode)  # noqa: PTH101
+            os.utime(b".", ns=(mtime, mtime))
+
+
+def _is_whiteout(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0

@@ -1,0 +1,147 @@
+"""A process that unpacks one layer after the other: hash, inflate, hash, unpack in one pass.
+
+It is started by `pool.py` and talks JSON lines. A job comes in as ``{"blob": …}``, then
+``{"have": n}`` whenever more of the blob's file is complete. Out go ``{"consumed": n}`` now and
+then, and at the end ``{"done": …}`` or ``{"failed": …}``. Errors cross as slug and facts, never
+pickled: this process reads what strangers wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import EngineError, InvalidLayer, StoreUnwritable, WorkerDied, to_message
+from aiodocker_lite.layer.decompress import plain_blocks
+from aiodocker_lite.layer.tar import TarReader
+from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, unpack_layer
+from aiodocker_lite.settings import Limits
+from aiodocker_lite.verify import Verifier
+
+_READ = 1 << 18
+_REPORT = 1 << 20
+
+
+class _Conversation:
+    """Lines from and to the parent, on standard input and output."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next message, or None when the parent has gone."""
+        while b"\n" not in self._pending:
+            more = os.read(0, 1 << 16)
+            if not more:
+                return None
+            self._pending += more
+        line, _, self._pending = self._pending.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def send(self, message: dict[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        while line:
+            line = line[os.write(1, line) :]
+
+
+class _ParentGone(Exception):
+    """Nobody is there to unpack for."""
+
+
+class _Blob:
+    """The compressed bytes of one layer, read behind the watermark of whoever writes the file."""
+
+    def __init__(self, talk: _Conversation, job: dict[str, Any], fd: int) -> None:
+        self._talk = talk
+        self._fd = fd
+        self._size: int = job["size"]
+        self._have: int = job["have"]
+        self._verifier = Verifier(f"layer {job['layer']}", Digest.parse(job["digest"]), self._size)
+
+    def __iter__(self) -> Iterator[bytes]:
+        position = reported = 0
+        while position < self._size:
+            if position == self._have:
+                self._wait()
+            chunk = os.pread(self._fd, min(_READ, self._have - position), position)
+            if not chunk:
+                raise StoreUnwritable("the file of a blob", "it became shorter while it was read")
+            self._verifier.update(chunk)
+            position += len(chunk)
+            yield chunk
+            if position - reported >= _REPORT:
+                reported = position
+                self._talk.send({"consumed": position})
+        self._verifier.finish()
+
+    def _wait(self) -> None:
+        message = self._talk.receive()
+        if message is None:
+            raise _ParentGone
+        self._have = message["have"]
+
+
+def _do(job: dict[str, Any], talk: _Conversation) -> Unpacked:
+    """Unpack one layer, or only check it where the job names no directory."""
+    layer: str = job["layer"]
+    diff_id = Verifier(f"the uncompressed layer {layer}", Digest.parse(job["diff_id"]))
+    limits = Limits(**job["limits"])
+    blob = os.open(job["blob"], os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        blocks = _hashed(plain_blocks(iter(_Blob(talk, job, blob)), layer), diff_id)
+        if job["directory"] is None:
+            done = Unpacked(sum(1 for _ in TarReader(blocks, layer, limits)), 0, 0)
+        else:
+            root = os.open(job["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                done = unpack_layer(blocks, root, layer, UnpackRules(job["privileged"], limits))
+            finally:
+                os.chdir("/")  # unpacking changes directory, and a removed one must not be held
+                os.close(root)
+    finally:
+        os.close(blob)
+    diff_id.finish()
+    return done
+
+
+def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
+    for block in blocks:
+        verifier.update(block)
+        yield block
+
+
+def main() -> None:
+    """Work until standard input ends."""
+    os.umask(0)
+    talk = _Conversation()
+    while (job := talk.receive()) is not None:
+        if "blob" not in job:
+            continue  # a watermark of the job before, which did not need it any more
+        try:
+            done = _do(job, talk)
+        except _ParentGone:
+            return
+        except EngineError as error:
+            talk.send({"failed": to_message(error)})
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            talk.send({"failed": to_message(StoreUnwritable(str(error.filename or job["blob"]), reason))})
+        except MemoryError:
+            talk.send(
+                {"failed": to_message(InvalidLayer(job["layer"], "it needs more memory than there is"))}
+            )
+        except Exception as error:  # a bug of ours: it ends the job, with a sentence and not a traceback
+            reason = f"{type(error).__name__}: {error}"
+            talk.send({"failed": to_message(WorkerDied(job["layer"], reason))})
+        else:
+            talk.send({"done": {"entries": done.entries, "bytes": done.bytes, "skipped": done.skipped}})
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit()
