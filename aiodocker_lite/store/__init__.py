@@ -1,0 +1,64 @@
+"""Everything that owns bytes on disk: whole or absent.
+
+    oci-layout  index.json  blobs/     a valid OCI image layout, at every instant
+    layers/     unpacked layers by diff ID, each with layer.json, its record of what was verified
+    ingest/     what is on its way: partial blobs, layers being unpacked, temporary files
+    containers/ what was run
+    locks/      one file per digest; the kernel frees them when their process dies
+
+What is visible was verified and is durable: it is written in `ingest/`, synced, renamed, and
+the directory synced, in this order. Directories with files of images are closed to others (0700).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.store import garbage
+from aiodocker_lite.store.blobs import Blobs
+from aiodocker_lite.store.containers import Containers
+from aiodocker_lite.store.images import Images
+from aiodocker_lite.store.layers import Layers
+from aiodocker_lite.store.locks import hold
+from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.seal import Sealer
+
+
+class Store:
+    """One store and its parts."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the store at `root`, and make it where there is none. Raises StoreUnwritable."""
+        self.paths = Paths(root)
+        self.paths.create()
+        self.blobs = Blobs(self.paths)
+        self.layers = Layers(self.paths)
+        self.images = Images(self.paths, self.blobs, self.layers)
+        self.containers = Containers(self.paths)
+        self.sealer = Sealer(self.paths, self.layers)
+
+    @asynccontextmanager
+    async def bringing(
+        self, blob: Digest, diff_id: Digest, on_wait: Callable[[], None]
+    ) -> AsyncIterator[None]:
+        """The right to bring this blob and this layer into the store: one holder over all processes.
+
+        Always the blob first, then the layer, and nothing is waited for while both are held:
+        so no two of them can wait for each other.
+        """
+        async with (
+            hold(self.paths.lock(f"blob-{blob}"), on_wait=on_wait),
+            hold(self.paths.lock(f"layer-{diff_id}"), on_wait=on_wait),
+        ):
+            yield
+
+    def counting_on_content(self) -> AbstractAsyncContextManager[None]:
+        """While the block runs, nothing that is in the store is collected."""
+        return hold(self.paths.lock("content"), shared=True)
+
+    def collect(self) -> tuple[Digest, ...]:
+        """Remove what nothing leads to any more; returns its digests."""
+        return garbage.collect(self.paths, self.images, self.containers)

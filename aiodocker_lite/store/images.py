@@ -1,0 +1,220 @@
+"""Names and the images they lead to: `index.json` of the OCI image layout.
+
+OCI image specification, image-layout.md and annotations.md. Each entry is the manifest of one
+image for one platform, under one name; an image that lost its last name keeps an entry
+without one. The digest that the registry gave for the name, of an index perhaps, is kept as an
+annotation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import EngineError, InvalidReference, NoSuchImage, StoreCorrupt
+from aiodocker_lite.image import Image, Verified
+from aiodocker_lite.manifest import Descriptor, ImageConfig, Index, Manifest, parse_config, parse_manifest
+from aiodocker_lite.reference import Reference
+from aiodocker_lite.store.blobs import Blobs
+from aiodocker_lite.store.durable import write_durably
+from aiodocker_lite.store.layers import Layers
+from aiodocker_lite.store.locks import hold
+from aiodocker_lite.store.paths import Paths
+
+_NAME = "org.opencontainers.image.ref.name"
+_PULLED = "org.aiodocker-lite.pulled.digest"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the index: a name, if any, and the manifest it leads to."""
+
+    name: Reference | None
+    manifest: Descriptor
+    pulled: Digest
+
+    def answers(self, asked: Reference) -> bool:
+        """This entry is what `asked` means: by digest if it has one, else by tag."""
+        if self.name is None or self.name.name != asked.name:
+            return False
+        if asked.digest is not None:
+            return asked.digest in (self.pulled, self.manifest.digest)
+        return self.name.tag == asked.tag
+
+    def to_json(self) -> dict[str, Any]:
+        """The descriptor as it stands in index.json."""
+        annotations = {_PULLED: str(self.pulled)}
+        if self.name is not None:
+            annotations[_NAME] = str(self.name)
+        manifest = self.manifest
+        return Descriptor(
+            manifest.media_type, manifest.digest, manifest.size, manifest.platform, (), annotations
+        ).to_json()
+
+
+class Images:
+    """The images of a store."""
+
+    def __init__(self, paths: Paths, blobs: Blobs, layers: Layers) -> None:
+        self._paths = paths
+        self._blobs = blobs
+        self._layers = layers
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All of the index. Raises StoreCorrupt."""
+        try:
+            document = json.loads(self._paths.index.read_bytes())
+            return tuple(_read_entry(entry) for entry in document["manifests"])
+        except (OSError, ValueError, KeyError, TypeError, EngineError) as error:
+            raise StoreCorrupt(str(self._paths.index), str(error)) from error
+
+    def all(self) -> list[Image]:
+        """Every image once, with all its names, in the order in which they came."""
+        entries = self.entries()
+        return [self._image(digest, entries) for digest in dict.fromkeys(e.manifest.digest for e in entries)]
+
+    def find(self, text: str) -> Image:
+        """The image of this name, or of this ID or beginning of an ID. Raises NoSuchImage."""
+        entries = self.entries()
+        entry = _by_name(text, entries) or self._by_id(text, entries)
+        if entry is None:
+            raise NoSuchImage(text)
+        return self._image(entry.manifest.digest, entries, entry.name)
+
+    def named(self, reference: Reference) -> Image | None:
+        """The image that this reference leads to, or None."""
+        entries = self.entries()
+        for entry in entries:
+            if entry.answers(reference):
+                return self._image(entry.manifest.digest, entries, entry.name)
+        return None
+
+    def names(self) -> tuple[Reference, ...]:
+        """Every name in the store."""
+        return tuple(entry.name for entry in self.entries() if entry.name is not None)
+
+    def raw_manifest(self, reference: Reference) -> tuple[str, bytes] | None:
+        """Media type and bytes of the manifest that this reference leads to, or None."""
+        for entry in self.entries():
+            # Asked for by the digest of an index, we have nothing with that digest.
+            if entry.answers(reference) and reference.digest in (None, entry.manifest.digest):
+                return entry.manifest.media_type, self._blobs.read(entry.manifest.digest)
+        return None
+
+    def _by_id(self, text: str, entries: Sequence[Entry]) -> Entry | None:
+        prefix = text.removeprefix("sha256:")
+        if not prefix or prefix.strip("0123456789abcdef"):
+            return None
+        found = {
+            entry.manifest.digest: entry
+            for entry in entries
+            if self._manifest(entry.manifest).config.digest.hex.startswith(prefix)
+            or entry.manifest.digest.hex == prefix
+        }
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    def _manifest(self, promised: Descriptor) -> Manifest:
+        manifest = parse_manifest(self._blobs.read(promised.digest), promised)
+        if isinstance(manifest, Index):
+            raise StoreCorrupt(str(self._paths.index), f"{promised.digest} is an index, not an image")
+        return manifest
+
+    def _image(self, digest: Digest, entries: Sequence[Entry], first: Reference | None = None) -> Image:
+        mine = [entry for entry in entries if entry.manifest.digest == digest]
+        names = [entry.name for entry in mine if entry.name is not None]
+        names.sort(key=lambda name: name != first)
+        entry = next((e for e in mine if e.name == first), mine[0])
+        manifest = self._manifest(entry.manifest)
+        config = parse_config(self._blobs.read(manifest.config.digest), manifest.config)
+        size, verified = self._check(manifest, config)
+        return Image(tuple(names), manifest, config, entry.pulled, size, verified)
+
+    def _check(self, manifest: Manifest, config: ImageConfig) -> tuple[int, Verified]:
+        records = [self._layers.find(diff_id) for diff_id in config.diff_ids]
+        size = sum(record.size for record in records if record is not None)
+        if not all(self._blobs.has(layer.digest, layer.size) for layer in manifest.layers):
+            return size, "No"
+        return size, "Yes" if all(records) else "Blobs only"
+
+    # --- writing -----------------------------------------------------------------------------
+
+    async def add(
+        self, names: Sequence[Reference], manifest: Manifest, config: ImageConfig, pulled: Digest
+    ) -> Image:
+        """Make an image visible under these names; all that it consists of is in the store.
+
+        A name that led elsewhere leads here from now on. Raises DiskFull, StoreUnwritable.
+        """
+        self._blobs.put(config.digest, config.raw)
+        self._blobs.put(manifest.digest, manifest.raw)
+        promised = manifest.descriptor
+        descriptor = Descriptor(promised.media_type, promised.digest, promised.size, config.platform)
+        new = [Entry(name, descriptor, pulled) for name in names or (None,)]
+        entries = await self._change(lambda old: [*_without_names(old, names), *new])
+        return self._image(manifest.digest, entries, new[0].name)
+
+    async def tag(self, image: Image, name: Reference) -> Image:
+        """Give an image one more name."""
+        return await self.add((name,), image.manifest, image.config, image.pulled_digest)
+
+    async def untag(self, digest: Digest, names: Sequence[Reference]) -> None:
+        """Take these names from the image of this manifest; without names left, it is forgotten."""
+
+        def change(entries: tuple[Entry, ...]) -> list[Entry]:
+            others = [entry for entry in entries if entry.manifest.digest != digest]
+            mine = [entry for entry in entries if entry.manifest.digest == digest]
+            return others + [entry for entry in mine if entry.name and entry.name not in names]
+
+        await self._change(change)
+
+    async def _change(self, change: Callable[[tuple[Entry, ...]], list[Entry]]) -> tuple[Entry, ...]:
+        async with hold(self._paths.lock("index")):
+            entries = _tidy(change(self.entries()))
+            document = {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.index.v1+json",
+                "manifests": [entry.to_json() for entry in entries],
+            }
+            content = json.dumps(document, indent=1).encode()
+            write_durably(self._paths.index, content, beside=self._paths.ingests)
+            return entries
+
+
+def _read_entry(entry: dict[str, Any]) -> Entry:
+    descriptor = Descriptor.from_json(entry, "an entry of index.json")
+    name = descriptor.annotations.get(_NAME)
+    pulled = descriptor.annotations.get(_PULLED)
+    return Entry(
+        Reference.parse(name) if name else None,
+        descriptor,
+        Digest.parse(pulled) if pulled else descriptor.digest,
+    )
+
+
+def _by_name(text: str, entries: Sequence[Entry]) -> Entry | None:
+    try:
+        reference = Reference.parse(text)
+    except InvalidReference:
+        return None
+    return next((entry for entry in entries if entry.answers(reference)), None)
+
+
+def _without_names(entries: Sequence[Entry], names: Sequence[Reference]) -> list[Entry]:
+    """These names lead nowhere now; what they led to stays, under its other names or without one."""
+    return [Entry(None, e.manifest, e.pulled) if e.name in names else e for e in entries]
+
+
+def _tidy(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Entries without a name only for manifests that have none, and nothing twice."""
+    named = {entry.manifest.digest for entry in entries if entry.name is not None}
+    kept = {
+        (entry.name, entry.manifest.digest): entry
+        for entry in entries
+        if entry.name is not None or entry.manifest.digest not in named
+    }
+    return tuple(kept.values())

@@ -1,0 +1,104 @@
+"""Unpacked layers by diff ID: staged out of sight, then whole, each with a record of its verification."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import InvalidManifest, StoreCorrupt
+from aiodocker_lite.store.durable import remove_tree, store_errors
+from aiodocker_lite.store.paths import Paths
+
+_RECORD = "layer.json"
+_FILES = "fs"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """What is known of an unpacked layer."""
+
+    diff_id: Digest
+    blob: Digest
+    """The blob that it was unpacked from, and that was verified with it."""
+    size: int
+    """Bytes of its regular files."""
+    entries: int
+    skipped: int
+    """Entries and attributes that could not be applied."""
+    verified_at: str
+    """When, in ISO 8601."""
+
+    @classmethod
+    def now(cls, diff_id: Digest, blob: Digest, *, size: int, entries: int, skipped: int) -> LayerRecord:
+        """The record of a layer that was verified just now."""
+        return cls(diff_id, blob, size, entries, skipped, datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def to_json(self) -> bytes:
+        """The content of `layer.json`."""
+        return json.dumps(
+            {
+                "diffID": str(self.diff_id),
+                "blob": str(self.blob),
+                "size": self.size,
+                "entries": self.entries,
+                "skipped": self.skipped,
+                "verifiedAt": self.verified_at,
+            }
+        ).encode()
+
+
+class Layers:
+    """The unpacked layers of a store."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def find(self, diff_id: Digest) -> LayerRecord | None:
+        """The record of an unpacked layer, or None. Raises StoreCorrupt."""
+        path = self._paths.layer(diff_id) / _RECORD
+        try:
+            found = json.loads(path.read_bytes())
+            return LayerRecord(
+                Digest.parse(found["diffID"]),
+                Digest.parse(found["blob"]),
+                found["size"],
+                found["entries"],
+                found["skipped"],
+                found["verifiedAt"],
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, InvalidManifest) as error:
+            raise StoreCorrupt(str(path), str(error)) from error
+
+    def files(self, diff_id: Digest) -> Path:
+        """The directory that overlayfs takes as a lower one."""
+        return self._paths.layer(diff_id) / _FILES
+
+    def stage(self, diff_id: Digest) -> Path:
+        """An empty directory to unpack this layer into; the caller holds the layer's lock.
+
+        Raises DiskFull, StoreUnwritable.
+        """
+        staging = self._paths.staging(diff_id)
+        with store_errors(staging):
+            if staging.exists():
+                remove_tree(staging)
+            staging.mkdir(mode=0o700)
+            files = staging / _FILES
+            files.mkdir()
+            files.chmod(0o755)
+        return files
+
+    def unstage(self, diff_id: Digest) -> None:
+        """Throw away what was staged. Raises StoreUnwritable."""
+        staging = self._paths.staging(diff_id)
+        if staging.exists():
+            remove_tree(staging)
+
+    def write_record(self, record: LayerRecord) -> None:
+        """Add its record to a staged layer."""
+        (self._paths.staging(record.diff_id) / _RECORD).write_bytes(record.to_json())

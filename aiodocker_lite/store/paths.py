@@ -1,0 +1,95 @@
+"""Where each thing lives: arithmetic, and the making of the empty store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import StoreUnwritable
+
+_LAYOUT = {"imageLayoutVersion": "1.0.0"}
+_EMPTY_INDEX = {
+    "schemaVersion": 2,
+    "mediaType": "application/vnd.oci.image.index.v1+json",
+    "manifests": [],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The places of one store."""
+
+    root: Path
+
+    @property
+    def index(self) -> Path:
+        return self.root / "index.json"
+
+    @property
+    def layout(self) -> Path:
+        return self.root / "oci-layout"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def layers(self) -> Path:
+        return self.root / "layers"
+
+    @property
+    def ingests(self) -> Path:
+        return self.root / "ingest"
+
+    @property
+    def containers(self) -> Path:
+        return self.root / "containers"
+
+    def blob(self, digest: Digest) -> Path:
+        """A whole, verified blob."""
+        return self.blobs / digest.algorithm / digest.hex
+
+    def layer(self, diff_id: Digest) -> Path:
+        """The directory of an unpacked layer: `fs/` and `layer.json`."""
+        return self.layers / diff_id.algorithm / diff_id.hex
+
+    def ingest(self, digest: Digest) -> Path:
+        """What has come of a blob; its length is its watermark."""
+        return self.ingests / f"{digest.algorithm}-{digest.hex}"
+
+    def staging(self, diff_id: Digest) -> Path:
+        """The directory in which a layer is being unpacked."""
+        return self.ingests / f"{diff_id.algorithm}-{diff_id.hex}.layer"
+
+    def lock(self, name: str) -> Path:
+        return self.root / "locks" / name.replace(":", "-")
+
+    def create(self) -> None:
+        """Make the directories and files of an empty store where they are missing.
+
+        Raises StoreUnwritable.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for directory in (
+                self.blobs / "sha256",
+                self.blobs / "sha512",
+                self.layers / "sha256",
+                self.layers / "sha512",
+                self.ingests,
+                self.containers,
+                self.root / "locks",
+            ):
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path, content in ((self.layout, _LAYOUT), (self.index, _EMPTY_INDEX)):
+                if not path.exists():
+                    with path.open("x") as file:
+                        json.dump(content, file)
+        except FileExistsError:
+            # Another process makes the same store at this moment.
+            if not self.root.is_dir():
+                raise StoreUnwritable(str(self.root), "it is not a directory") from None
+        except OSError as error:
+            raise StoreUnwritable(str(error.filename or self.root), error.strerror or str(error)) from error
