@@ -4,13 +4,15 @@
     ├── UsageError             what was asked for makes no sense
     │   ├── InvalidReference
     │   ├── InvalidOption
-    │   └── NoCommand
+    │   ├── NoCommand
+    │   └── UnusableConfig
     ├── RegistryError          the registry, or the way to it
     │   ├── ImageNotFound
     │   ├── AccessDenied
     │   ├── LoginFailed
     │   ├── RateLimited
     │   ├── RegistryUnavailable
+    │   │   └── RegistryUnreachable
     │   └── RegistryMisbehaved
     ├── ContentError           the bytes are not what they should be
     │   ├── DigestMismatch
@@ -177,6 +179,17 @@ class NoCommand(UsageError):
     hint = "name the command after the image"
 
 
+@dataclass(eq=False)
+class UnusableConfig(UsageError):
+    """A configuration file that cannot be read, understood or written."""
+
+    path: str
+    reason: str
+
+    slug = "unusable-config"
+    message = "cannot use {path}: {reason}"
+
+
 # --- registry ------------------------------------------------------------------------------
 
 
@@ -250,6 +263,14 @@ class RegistryUnavailable(RegistryError):
     slug = "registry-unavailable"
     message = "cannot reach {registry}: {reason}"
     retryable = True
+
+
+@dataclass(eq=False)
+class RegistryUnreachable(RegistryUnavailable):
+    """Nobody there, or nobody to be trusted: a closed port, an unknown host, a bad certificate."""
+
+    slug = "registry-unreachable"
+    retryable = False
 
 
 @dataclass(eq=False)
@@ -546,13 +567,14 @@ class CommandNotExecutable(RunError):
 
 @dataclass(eq=False)
 class CommandNotFound(RunError):
-    """The image has no such command."""
+    """The image has no such command, or not what it needs to be executed."""
 
     command: str
+    reason: str
 
     slug = "command-not-found"
     exit_code = 127
-    message = 'exec: "{command}": executable file not found in the image'
+    message = 'exec: "{command}": {reason}'
 
 
 @dataclass(eq=False)

@@ -206,6 +206,33 @@ def check_pairs(manifest: Manifest, config: ImageConfig) -> tuple[tuple[Descript
     return tuple(zip(manifest.layers, config.diff_ids, strict=True))
 
 
+def as_oci(manifest: Manifest) -> Manifest:
+    """The same image as an OCI manifest: what an OCI image layout may list.
+
+    Configuration and layers are the same bytes; only their media types are said in OCI's words.
+    """
+    if manifest.media_type == OCI_MANIFEST:
+        return manifest
+    config = Descriptor(OCI_CONFIG, manifest.config.digest, manifest.config.size)
+    layers = tuple(Descriptor(_oci_layer(b.media_type), b.digest, b.size) for b in manifest.layers)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": config.to_json(),
+        "layers": [layer.to_json() for layer in layers],
+    }
+    raw = json.dumps(document).encode()
+    return Manifest(raw, Digest.of(raw), OCI_MANIFEST, config, layers)
+
+
+def _oci_layer(media_type: str) -> str:
+    """Docker's ``….diff.tar.gzip`` in OCI's spelling, ``….v1.tar+gzip``."""
+    _, tar, compression = media_type.rpartition("diff.tar")
+    if not tar:
+        return media_type
+    return OCI_LAYER + compression.replace(".", "+", 1)
+
+
 def _checked_document(raw: bytes, promised: Descriptor, what: str) -> dict[str, Any]:
     if len(raw) > DOCUMENT_MAX:
         raise LimitExceeded(f"the size of {what}", DOCUMENT_MAX, len(raw))

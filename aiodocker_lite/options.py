@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import posixpath
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import IO, Any, Literal, Self, TypeAlias
 
 from aiodocker_lite.errors import InvalidOption
+
+Stream: TypeAlias = int | IO[Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,9 @@ class Mount:
         if not target.startswith("/") or posixpath.normpath(target) == "/":
             raise InvalidOption("--volume", f"the target '{target}' must be an absolute path other than '/'")
         if not source.startswith(("/", ".", "~")):
-            raise InvalidOption("--volume", f"'{source}' is a named volume; give a path, such as './{source}'")
+            raise InvalidOption(
+                "--volume", f"'{source}' is a named volume; give a path, such as './{source}'"
+            )
         return cls(target, os.path.realpath(os.path.expanduser(source)), "ro" in modes)  # noqa: PTH111
 
 
@@ -57,3 +62,18 @@ class RunOptions:
     """Remove the container, with everything it wrote, when its process has ended."""
     require_isolation: bool = False
     """Refuse to run with less isolation than all namespaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Standard streams of a container: a descriptor, a file, `subprocess.PIPE` or `DEVNULL`, or None
+    for this process's own."""
+
+    stdin: Stream = subprocess.DEVNULL
+    stdout: Stream = None
+    stderr: Stream = None
+
+    @classmethod
+    def captured(cls, *, has_input: bool = False) -> Self:
+        """Pipes for the output, and for the input if there is one."""
+        return cls(subprocess.PIPE if has_input else subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)

@@ -62,6 +62,7 @@ FSOPEN_CLOEXEC = 0x1
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_SECUREBITS = 28
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -218,3 +219,16 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 def join_new_keyring() -> None:
     """Leave the caller's session keyring for a new one without a name (keyctl(2))."""
     _checked(_libc.syscall(_SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, None))
+
+
+def sethostname(name: bytes) -> None:
+    """Name this UTS namespace (sethostname(2))."""
+    _checked(_libc.sethostname(name, ctypes.c_size_t(len(name))))
+
+
+def reset_signals() -> None:
+    """Default action for every signal, none blocked: Python ignores SIGPIPE, a caller may ignore more."""
+    for number in range(1, 65):
+        _libc.signal(number, None)  # SIG_DFL; KILL and STOP are refused, as they may be
+    nothing = ctypes.create_string_buffer(128)
+    _libc.pthread_sigmask(2, nothing, None)  # SIG_SETMASK

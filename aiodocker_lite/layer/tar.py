@@ -265,7 +265,9 @@ class TarReader:
         # The field itself counts as eight spaces; historic writers summed signed bytes.
         unsigned = sum(header) - sum(header[148:156]) + 8 * 32
         stored = _checksum(header[148:156])
-        if stored != unsigned and stored != unsigned - 256 * sum(b > 127 for b in header[:148] + header[156:]):
+        if stored != unsigned and stored != unsigned - 256 * sum(
+            b > 127 for b in header[:148] + header[156:]
+        ):
             raise InvalidLayer(self._layer, "it is not a tar archive, or a tar header is damaged")
         return header
 

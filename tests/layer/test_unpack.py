@@ -95,7 +95,7 @@ def test_an_honest_layer_is_what_gnu_tar_makes_of_it(tmp_path: Path) -> None:
         for root in (ours, theirs):
             os.utime(root / implied, (0, 0))
     assert differences(read_tree(ours), read_tree(theirs)) == []
-    assert done.bytes == 3_000_000 + len("#!" "w" "o" "p" "n" "mail" "x" "n" "long" "bytes")
+    assert done.bytes == 3_000_000 + len("#!wopnmailxnlongbytes")
     assert (ours / "bin/su").stat().st_nlink == 2
 
 
@@ -159,9 +159,7 @@ def test_unusual_but_honest_entries_are_accepted(
         ([file(b"d/.wh...")], "not a valid whiteout"),
     ],
 )
-def test_hostile_entries_are_refused_with_a_reason(
-    tmp_path: Path, entries: list[bytes], reason: str
-) -> None:
+def test_hostile_entries_are_refused_with_a_reason(tmp_path: Path, entries: list[bytes], reason: str) -> None:
     """Ways out, links to nowhere and nonsense (L01, L03, L08, L13, L14, L17, L19, L20, L23, W01)."""
     with pytest.raises(UnsafeEntry, match=reason):
         unpack(b"".join(entries) + END, tmp_path / "root")
@@ -231,7 +229,15 @@ def test_without_privileges_the_marks_are_those_of_a_user(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "key", [b"trusted.overlay.opaque", b"user.overlay.redirect", b"security.selinux", b"user.", b"nonsense", b"user.\0"]
+    "key",
+    [
+        b"trusted.overlay.opaque",
+        b"user.overlay.redirect",
+        b"security.selinux",
+        b"user.",
+        b"nonsense",
+        b"user.\0",
+    ],
 )
 def test_attributes_that_speak_to_the_host_are_skipped(tmp_path: Path, key: bytes) -> None:
     """A layer's marks for overlayfs, foreign labels and impossible names are left out (M06-M08)."""

@@ -34,7 +34,9 @@ def test_the_docstring_shows_the_tree() -> None:
 
 def test_slugs_are_unique() -> None:
     """As many slugs as classes."""
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EngineError)]
+    kinds = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EngineError)
+    ]
     assert sorted(kind.__name__ for kind in kinds) == [kind.__name__ for kind in ALL]
 
 

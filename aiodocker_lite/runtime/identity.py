@@ -1,0 +1,131 @@
+"""From the engine's rights to the container's: groups, user, capabilities, and no way back."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from aiodocker_lite import syscalls
+from aiodocker_lite.runtime.inside import open_inside
+from aiodocker_lite.runtime.report import Failed, step
+
+TYPE_CHECKING = False  # `typing` is slow to import
+if TYPE_CHECKING:
+    from typing import Any
+
+_ACCOUNTS_MAX = 1 << 20
+_CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE",
+)  # fmt: skip
+"""In the order of their numbers (capabilities(7))."""
+_NUMBERS = {f"CAP_{name}": number for number, name in enumerate(_CAPABILITIES)}
+
+
+def read_accounts(root: int, path: str) -> bytes:
+    """A file such as /etc/passwd of the image, empty where it is missing.
+
+    Links lead to places inside. What is not a regular file, or is larger than any such file has
+    reason to be, is refused (X13); opening does not wait for a FIFO's other end.
+    """
+    with step(f"reading {path} of the image"):
+        try:
+            fd = open_inside(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise Failed(
+                "setup-failed", step=f"reading {path} of the image", reason="it is not a regular file"
+            )
+        content = b""
+        while more := os.read(fd, _ACCOUNTS_MAX + 1 - len(content)):
+            content += more
+        os.close(fd)
+    if len(content) > _ACCOUNTS_MAX:
+        raise Failed("setup-failed", step=f"reading {path} of the image", reason="it is larger than 1 MiB")
+    return content
+
+
+def allowed(names: list[str]) -> int:
+    """A set of capabilities as the kernel writes it."""
+    return sum(1 << _NUMBERS[name] for name in set(names))
+
+
+def held() -> int:
+    """What this process is permitted to, which may be less than a container should have."""
+    with open("/proc/self/status") as file:  # noqa: PTH123 - pathlib is slow to import
+        return next(int(line.split()[1], 16) for line in file if line.startswith("CapPrm"))
+
+
+def give_up_rights(
+    user: dict[str, Any], capabilities: dict[str, list[str]], *, permitted: int, keeps_groups: bool
+) -> None:
+    """Become the user, with these of the permitted capabilities, and none to inherit (X07, X08, X11)."""
+    with step("leaving the caller's keyring"):
+        try:
+            syscalls.join_new_keyring()
+        except OSError as error:
+            # A kernel without keyrings, a filter, or a full quota: then there is nothing to be had here.
+            if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EDQUOT):
+                raise
+    # First of all, for it also holds where the bounding set cannot be changed.
+    with step("forbidding new privileges"):
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    with step("limiting capabilities"):
+        syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
+        _limit_bounding(allowed(capabilities["bounding"]))
+    _give_streams(user["uid"])
+    _become(user, keeps_groups=keeps_groups)
+    with step("dropping capabilities"):
+        permitted &= allowed(capabilities["permitted"]) if user["uid"] == 0 else 0
+        syscalls.capset(allowed(capabilities["effective"]) & permitted, permitted, 0)
+
+
+def _limit_bounding(keep: int) -> None:
+    for number in range(64):
+        if keep >> number & 1:
+            continue
+        try:
+            syscalls.prctl(syscalls.PR_CAPBSET_DROP, number)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EPERM):
+                return  # the kernel knows no more of them; or we may not, and then executing gives none
+            raise
+
+
+def _become(user: dict[str, Any], *, keeps_groups: bool) -> None:
+    uid, gid = user["uid"], user["gid"]
+    with step(f"becoming user {uid}:{gid}"):
+        if os.geteuid() not in (0, uid) and uid != 0:
+            raise Failed("setup-failed", step=f"becoming user {uid}:{gid}", reason="only root can do that")
+        if os.geteuid() != 0:
+            return  # without namespaces, the caller is all the root there is
+        try:
+            if not keeps_groups:
+                os.setgroups(user["groups"])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # The kernel knows no such id in this user namespace.
+            reason = "there are no subordinate ids here, so only user and group 0 can be used"
+            raise Failed("setup-failed", step=f"becoming user {uid}:{gid}", reason=reason) from None
+
+
+def _give_streams(uid: int) -> None:
+    """Pipes belong to the user, or he could not open /dev/stdout; files of the caller stay his."""
+    for fd in (0, 1, 2):
+        found = os.fstat(fd)
+        if stat.S_ISFIFO(found.st_mode) and found.st_uid != uid:
+            try:
+                os.fchown(fd, uid, -1)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EINVAL, errno.EROFS):
+                    raise

@@ -1,0 +1,172 @@
+"""A container's first process, and the two that watch over it: the order of every step.
+
+`launch` starts this in a Python of its own. Three processes follow one another, each the parent
+of the next, each killed by the kernel when its parent dies:
+
+    the starter    makes the user namespace, waits, ends with the exit code of the container
+    the keeper     the first process of a pid namespace around the container's: when it is gone, the
+                   kernel kills whatever is left, whoever that has become meanwhile
+    the first      makes the file system, gives up rights, becomes the command; process 1 inside
+
+Without namespaces there is no keeper. `job` comes from the engine as `marshal`; answers go to it
+by `report`.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+from aiodocker_lite import syscalls
+from aiodocker_lite.runtime import command, identity, lesser, mounts
+from aiodocker_lite.runtime.report import Engine, Failed, reason_of, step
+
+TYPE_CHECKING = False  # `typing` is slow to import
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_OWN = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWCGROUP
+_KILL = 9
+_ENGINE_FAILED = 125
+
+
+def main(engine_fd: int, job_fd: int, python_fd: int) -> NoReturn:
+    """Start what the job says and end with its exit code; what fails goes to the engine."""
+    engine = Engine(engine_fd)
+    try:
+        if python_fd >= 0:
+            os.close(python_fd)  # this program's own file, which is open enough
+        with open(job_fd, "rb") as file:
+            job = marshal.load(file)
+        _start(job, engine)
+    except Failed as failed:
+        engine.fail(failed)
+    except BaseException as error:  # a bug of ours must not get lost, nor be printed by a container
+        engine.fail(Failed("setup-failed", step="preparing it", reason=reason_of(error)))
+    finally:
+        os._exit(_ENGINE_FAILED)
+
+
+def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
+    syscalls.reset_signals()
+    os.umask(0o022)
+    with open("/proc/self/comm", "w") as name:  # noqa: PTH123 - pathlib is slow to import
+        name.write("adl-watch")  # in lists of processes it would have the number of a descriptor
+    # What is imported from here on would be the image's, sooner or later.
+    sys.path.clear()
+    sys.meta_path.clear()
+    _die_with_parent()
+    if os.getppid() != job["parent"]:
+        os._exit(_ENGINE_FAILED)
+    if job["rung"] == "user-namespaces":
+        with step("creating a user namespace"):
+            syscalls.unshare(syscalls.CLONE_NEWUSER)
+        engine.ask(say="write-id-maps")
+        _die_with_parent()  # new credentials made the kernel forget it
+    if _has_namespaces(job):
+        with step("creating a pid namespace"):
+            syscalls.unshare(syscalls.CLONE_NEWPID)
+        _fork_and_wait(engine)
+        with step("creating a pid namespace"):
+            syscalls.unshare(syscalls.CLONE_NEWPID)
+    parent = _fork_and_wait(engine, adopts=not _has_namespaces(job))
+    _become_container(job, engine, parent)
+
+
+def _has_namespaces(job: dict[str, Any]) -> bool:
+    return job["rung"] in ("namespaces", "user-namespaces")
+
+
+def _die_with_parent() -> None:
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _KILL)
+
+
+def _fork_and_wait(engine: Engine, *, adopts: bool = False) -> int:
+    """Return in a child that dies with this process; this process ends as the child ends.
+
+    The child gets a descriptor that shows end of file once its parent is dead, for the signal may
+    be asked for too late. With `adopts`, this process does what the end of a pid namespace would.
+    """
+    if adopts:
+        lesser.adopt_orphans()
+    watch, held = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(held)
+        os.set_blocking(watch, False)
+        _die_with_parent()
+        _end_if_orphaned(watch)
+        return watch
+    # Whoever reads the container's output waits until all have closed it.
+    engine.close()
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.chdir("/")
+    _, status = os.waitpid(child, 0)
+    if adopts:
+        lesser.end_orphans()
+    os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+
+
+def _end_if_orphaned(watch: int) -> None:
+    try:
+        os.read(watch, 1)
+    except BlockingIOError:
+        return
+    os._exit(_ENGINE_FAILED)
+
+
+def _become_container(job: dict[str, Any], engine: Engine, parent: int) -> NoReturn:
+    spec, process = job["spec"], job["spec"]["process"]
+    # Nobody inside may look into this process before it is theirs (X01).
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    os.setsid()  # without a terminal of its own nothing can be typed into the caller's (X18)
+    permitted = identity.held()
+    root = _make_root(job, spec)
+    user = _ask_for_user(root, engine, process["user"].get("username", ""))
+    environment = command.environment_of(process["env"], user["home"])
+    command.go_to(root, process["cwd"])
+    arguments = process["args"]
+    if job["rung"] == "none":
+        files, arguments, environment = lesser.outside_command(root, arguments, environment)
+    else:
+        files = command.candidates(arguments[0], environment.get("PATH", ""))
+    identity.give_up_rights(
+        user, process["capabilities"], permitted=permitted, keeps_groups=job["keeps_groups"]
+    )
+    _die_with_parent()
+    _end_if_orphaned(parent)
+    command.close_on_execute()
+    engine.say(say="executing")
+    command.execute(files, arguments, environment)
+
+
+def _make_root(job: dict[str, Any], spec: dict[str, Any]) -> int:
+    """Make the file system, and make it this process's; returns it open."""
+    if not _has_namespaces(job):
+        root = lesser.open_tree_of(job["rootfs"])
+        lesser.copy_files(root, spec["mounts"])
+        if job["rung"] == "chroot":
+            lesser.enter_chroot(root)
+        return root
+    with step("creating namespaces"):
+        syscalls.unshare(_OWN)
+    with step("setting the host name"):
+        syscalls.sethostname(os.fsencode(spec["hostname"]))
+    root = mounts.mount_root(job["rootfs"], user_namespace=job["rung"] == "user-namespaces")
+    mounts.mount_all(root, spec["mounts"])
+    mounts.hide(root, spec["linux"]["maskedPaths"], spec["linux"]["readonlyPaths"])
+    mounts.enter(root, read_only=spec["root"]["readonly"])
+    return root
+
+
+def _ask_for_user(root: int, engine: Engine, text: str) -> dict[str, Any]:
+    """The engine reads the files, for it is not root of anything of ours by then."""
+    passwd = identity.read_accounts(root, "/etc/passwd")
+    group = identity.read_accounts(root, "/etc/group")
+    user: dict[str, Any] = engine.ask(
+        passwd, group, say="find-user", user=text, passwd=len(passwd), group=len(group)
+    )
+    return user

@@ -1,0 +1,295 @@
+"""Start a container: a Python of its own, the spec, and a short conversation until it executes."""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import anyio
+from anyio.abc import Process
+
+from aiodocker_lite.errors import InvalidOption, SetupFailed, from_message
+from aiodocker_lite.runtime.interpreter import guarded_interpreter
+from aiodocker_lite.runtime.ladder import Rung
+from aiodocker_lite.runtime.process import ContainerProcess
+
+_INIT = "from aiodocker_lite.runtime.init import main; main(*map(int, sys.argv[1:]))"
+_FRAME_MAX = 2 << 20
+_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+_KERNELS = ("/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
+_CREDENTIALS = struct.Struct("iII")
+
+Stdio = int | IO[Any] | None
+"""A descriptor, a file, PIPE, DEVNULL, or None for the engine's own."""
+
+
+class Rootfs(Protocol):
+    """What is needed of a plan of a root file system."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def lowers(self) -> tuple[Path, ...]: ...
+    @property
+    def upper(self) -> Path | None: ...
+    @property
+    def work(self) -> Path | None: ...
+
+
+class Identity(Protocol):
+    """What is needed of a user."""
+
+    @property
+    def uid(self) -> int: ...
+    @property
+    def gid(self) -> int: ...
+    @property
+    def groups(self) -> tuple[int, ...]: ...
+    @property
+    def home(self) -> str: ...
+
+
+ResolveUser = Callable[[str, bytes, bytes], Identity]
+
+
+@asynccontextmanager
+async def launch(
+    spec: dict[str, Any],
+    rootfs: Rootfs,
+    rung: Rung,
+    *,
+    resolve_user: ResolveUser,
+    stdin: Stdio = subprocess.DEVNULL,
+    stdout: Stdio = None,
+    stderr: Stdio = None,
+    grace: float = 10.0,
+) -> AsyncIterator[ContainerProcess]:
+    """Start the process of a runtime spec on this rung of the ladder; the block begins once it executes.
+
+    `resolve_user` is asked with the text of ``process.user.username`` and the image's passwd and
+    group. When the block is left and the process has not ended: SIGTERM, `grace` seconds,
+    SIGKILL. Nothing outlives the engine, even if that is killed.
+    Raises SetupFailed, CommandNotFound, CommandNotExecutable, InvalidOption, and what
+    `resolve_user` raises.
+    """
+    job = _job(spec, rootfs, rung)
+    ours, theirs = socket.socketpair()
+    with ours:
+        talk = _Conversation(ours)
+        with theirs:
+            process = await _spawn(job, theirs, rung, stdin=stdin, stdout=stdout, stderr=stderr)
+        async with _killed_on_error(process):
+            container = await _begin(talk, process, spec, resolve_user)
+    try:
+        yield container
+    finally:
+        with anyio.CancelScope(shield=True):
+            await container.stop(grace=grace)
+            await process.aclose()
+        container.close()
+
+
+def _job(spec: dict[str, Any], rootfs: Rootfs, rung: Rung) -> dict[str, Any]:
+    if rung in (Rung.CHROOT, Rung.NONE):
+        assert rootfs.upper is None
+        _refuse_mounts(spec, rung)
+    if rung is Rung.CHROOT:
+        # With this one, root leaves a chroot by making another.
+        spec = _without_capability(spec, "CAP_SYS_CHROOT")
+    return {
+        "spec": spec,
+        "rung": str(rung),
+        "parent": os.getpid(),
+        "keeps_groups": rung is Rung.USER_NAMESPACES and not _may_set_groups(spec),
+        "rootfs": {
+            "root": str(rootfs.root),
+            "lowers": [str(lower) for lower in rootfs.lowers],
+            "upper": None if rootfs.upper is None else str(rootfs.upper),
+            "work": None if rootfs.work is None else str(rootfs.work),
+        },
+    }
+
+
+def _refuse_mounts(spec: dict[str, Any], rung: Rung) -> None:
+    for mount in spec["mounts"]:
+        target = mount["destination"]
+        if target not in (_FILES if mount["type"] == "bind" else _KERNELS):
+            raise InvalidOption("--volume", f"{target} cannot be mounted, with the isolation '{rung}'")
+
+
+def _without_capability(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    sets = {kind: [c for c in names if c != name] for kind, names in spec["process"]["capabilities"].items()}
+    return {**spec, "process": {**spec["process"], "capabilities": sets}}
+
+
+# --- starting --------------------------------------------------------------------------------
+
+
+async def _spawn(
+    job: dict[str, Any], theirs: socket.socket, rung: Rung, *, stdin: Stdio, stdout: Stdio, stderr: Stdio
+) -> Process:
+    job_fd = os.memfd_create("job")
+    try:
+        with os.fdopen(os.dup(job_fd), "wb") as file:
+            marshal.dump(job, file)
+        os.lseek(job_fd, 0, os.SEEK_SET)
+        with guarded_interpreter() as python:
+            fds = [theirs.fileno(), job_fd, *([python.fd] if python.fd >= 0 else [])]
+            numbers = (str(number) for number in (theirs.fileno(), job_fd, python.fd))
+            return await anyio.open_process(
+                python.command(_INIT, *numbers),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd="/",
+                env=python.environment,
+                start_new_session=True,
+                pass_fds=fds,
+            )
+    finally:
+        os.close(job_fd)
+
+
+@asynccontextmanager
+async def _killed_on_error(process: Process) -> AsyncIterator[None]:
+    """Kill what did not become a container; whatever it forked dies with it."""
+    # Not `process.kill()`: it would take the exit status of one that is dead already, and leave
+    # the event loop, which is to wait for it, with a warning.
+    pidfd = _pidfd_of(process)
+    try:
+        yield
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            if pidfd is not None:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            await process.aclose()
+        raise
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+
+
+def _pidfd_of(process: Process) -> int | None:
+    try:
+        return os.pidfd_open(process.pid)
+    except ProcessLookupError:  # gone already
+        return None
+
+
+# --- talking ---------------------------------------------------------------------------------
+
+
+class _Conversation:
+    """Frames from and to the child; the kernel tells who sent them."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = b""
+        self.sender = 0
+        """The process that the last bytes came from, by its number on this side."""
+        sock.setblocking(False)
+        # Before anything is sent, or the first bytes come without a sender.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+
+    async def receive(self) -> bytes | None:
+        """The next frame, or None when nobody is left to send one."""
+        header = await self._read(4)
+        if header is None:
+            return None
+        length = int.from_bytes(header, "big")
+        return await self._read(length) if length <= _FRAME_MAX else None
+
+    async def send(self, answer: Any) -> None:
+        content = marshal.dumps(answer)
+        frame = len(content).to_bytes(4, "big") + content
+        with suppress(BrokenPipeError):  # then there is nothing to be received either
+            while frame:
+                await anyio.wait_writable(self._sock)
+                frame = frame[self._sock.send(frame) :]
+
+    async def _read(self, count: int) -> bytes | None:
+        while len(self._buffer) < count:
+            await anyio.wait_readable(self._sock)
+            try:
+                more, ancillary, _, _ = self._sock.recvmsg(1 << 16, socket.CMSG_SPACE(_CREDENTIALS.size))
+            except ConnectionResetError:
+                more, ancillary = b"", []
+            if not more:
+                return None
+            self._buffer += more
+            for level, kind, data in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                    self.sender = _CREDENTIALS.unpack(data)[0]
+        content, self._buffer = self._buffer[:count], self._buffer[count:]
+        return content
+
+
+async def _begin(
+    talk: _Conversation, process: Process, spec: dict[str, Any], resolve_user: ResolveUser
+) -> ContainerProcess:
+    """Answer the child until it executes the command. Raises what the child could not do."""
+    container: ContainerProcess | None = None
+    executing = False
+    try:
+        while (frame := await talk.receive()) is not None:
+            message = json.loads(frame)
+            match message.get("say"):
+                case "write-id-maps":
+                    _write_id_maps(process.pid, spec)
+                    await talk.send(None)
+                case "find-user":
+                    passwd, group = await talk.receive() or b"", await talk.receive() or b""
+                    user = resolve_user(message["user"], passwd, group)
+                    # It waits for the answer, so the number is still its own.
+                    container = ContainerProcess(process, talk.sender, os.pidfd_open(talk.sender))
+                    await talk.send(
+                        {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "home": user.home}
+                    )
+                case "executing":
+                    executing = True
+                case _:
+                    raise from_message(message)
+        if container is None or not executing:
+            status = await process.wait()
+            raise SetupFailed("preparing it", f"the process that does so ended early, with status {status}")
+    except BaseException:
+        if container is not None:
+            container.close()
+        raise
+    return container
+
+
+# --- user namespaces -------------------------------------------------------------------------
+
+
+def _write_id_maps(pid: int, spec: dict[str, Any]) -> None:
+    """Say which ids of this side the namespace of a process has. Raises SetupFailed."""
+    process = Path(f"/proc/{pid}")
+    try:
+        if not _may_set_groups(spec):
+            # Without privileges, the kernel wants to be sure that no group is left.
+            (process / "setgroups").write_text("deny")
+        (process / "gid_map").write_text(_rows(spec["linux"]["gidMappings"]))
+        (process / "uid_map").write_text(_rows(spec["linux"]["uidMappings"]))
+    except OSError as error:
+        raise SetupFailed("writing the id maps", error.strerror or str(error)) from error
+
+
+def _rows(mappings: list[dict[str, int]]) -> str:
+    return "".join(f"{row['containerID']} {row['hostID']} {row['size']}\n" for row in mappings)
+
+
+def _may_set_groups(spec: dict[str, Any]) -> bool:
+    """More than one id was mapped, which only a privileged process can do."""
+    rows: list[dict[str, int]] = spec["linux"].get("gidMappings", [])
+    return sum(row["size"] for row in rows) > 1

@@ -1,0 +1,83 @@
+"""A container's process, as the engine sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+
+KILLED = 128 + signal.SIGKILL
+
+
+class ContainerProcess:
+    """A running container: its first process, with the streams that were asked for.
+
+    Owned by `launch`, which ends it when its block is left.
+    """
+
+    def __init__(self, process: Process, pid: int, pidfd: int) -> None:
+        self._process = process
+        # Not the number but this names the process: numbers are used again.
+        self._pidfd = pidfd
+        self.pid = pid
+        """Its number on the host."""
+
+    @property
+    def stdin(self) -> ByteSendStream | None:
+        """What the process reads, if a pipe was asked for."""
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> ByteReceiveStream | None:
+        """What the process writes, if a pipe was asked for."""
+        return self._process.stdout
+
+    @property
+    def stderr(self) -> ByteReceiveStream | None:
+        """What the process complains about, if a pipe was asked for."""
+        return self._process.stderr
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, 128 + n for signal n, or None while it runs."""
+        code = self._process.returncode
+        return code if code is None or code >= 0 else 128 - code
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code, 128 + n for signal n."""
+        code = await self._process.wait()
+        return code if code >= 0 else 128 - code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the container's first process; one that has ended is no error."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    async def stop(self, *, grace: float) -> int:
+        """End it: ask with SIGTERM, wait for so many seconds, kill. Returns the exit code."""
+        if self.returncode is None and grace > 0 and self._hears(signal.SIGTERM):
+            self.signal(signal.SIGTERM)
+            with anyio.move_on_after(grace):
+                return await self.wait()
+        self.signal(signal.SIGKILL)
+        return await self.wait()
+
+    def _hears(self, number: int) -> bool:
+        """The kernel does not deliver to process 1 of a namespace what it has no handler for."""
+        try:
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        except OSError:
+            return False
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        if len(status.get("NSpid", "").split()) < 2:
+            return True
+        heard = int(status["SigCgt"], 16) | int(status["SigBlk"], 16)
+        return bool(heard >> (number - 1) & 1)
+
+    def close(self) -> None:
+        """Let go of what names the process."""
+        os.close(self._pidfd)
