@@ -23,15 +23,13 @@ class Node:
     content: str
 
 
-def read_tree(root: Path, *, without: frozenset[bytes] = frozenset()) -> dict[bytes, Node]:
+def read_tree(root: Path) -> dict[bytes, Node]:
     """Every file below `root` under its relative name, and the root itself as b"."."""
     found = {b".": _node(os.fsencode(root))}
     for directory, names, files in os.walk(os.fsencode(root)):
         for name in names + files:
             path = os.path.join(directory, name)  # noqa: PTH118
-            relative = os.path.relpath(path, os.fsencode(root))
-            if relative not in without:
-                found[relative] = _node(path)
+            found[os.path.relpath(path, os.fsencode(root))] = _node(path)
     return found
 
 
@@ -56,7 +54,7 @@ def _node(path: bytes) -> Node:
         with open(path, "rb") as file:  # noqa: PTH123
             content = hashlib.file_digest(file, "sha256").hexdigest()
     elif kind == stat.S_IFLNK:
-        content = os.fsdecode(os.readlink(path))
+        content = os.fsdecode(os.readlink(path))  # noqa: PTH115
     else:
         content = ""
     names = sorted(os.listxattr(path, follow_symlinks=False))

@@ -1,0 +1,215 @@
+"""Real registries: Debian's `docker-registry` on a free loopback port, open or with one of its two locks."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+USER, PASSWORD = "alice", "correct horse: battery"
+_PACKAGES = {
+    "docker-registry": "docker-registry",
+    "htpasswd": "apache2-utils",
+    "openssl": "openssl",
+    "skopeo": "skopeo",
+}
+_SERVICE = "test-registry"
+_ISSUER = "test-issuer"
+
+
+def program(name: str) -> str:
+    """The path of a program that the tests cannot do without."""
+    path = shutil.which(name)
+    if path is None:
+        raise FileNotFoundError(f"these tests need '{name}': apt-get install {_PACKAGES[name]}")
+    return path
+
+
+@dataclass(frozen=True)
+class RealRegistry:
+    """A running registry, and how to fill it."""
+
+    address: str
+    """`localhost:PORT`, what stands before the first slash of an image name."""
+    credentials: str | None = None
+    """`USER:PASSWORD`, where it wants them."""
+    tokens: TokenServer | None = None
+
+    def push(self, layout: Path, name: str, ref: str = "latest") -> str:
+        """Copy an image of an OCI layout here by `skopeo copy`; returns its full name."""
+        full = f"{self.address}/{name}"
+        secret = [f"--dest-creds={self.credentials}"] if self.credentials else ["--dest-no-creds"]
+        command = [program("skopeo"), "--insecure-policy", "copy", "--quiet", "--all", "--preserve-digests"]
+        source, target = f"oci:{layout}:{ref}", f"docker://{full}"
+        done = subprocess.run(
+            [*command, "--dest-tls-verify=false", *secret, source, target],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return full
+
+
+@contextmanager
+def running_registry(directory: Path, auth: Mapping[str, object]) -> Iterator[str]:
+    """Start `docker-registry serve`; yields its address when it answers."""
+    port = _free_port()
+    config = {
+        "version": "0.1",
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(directory / "data")}, "delete": {"enabled": True}},
+        "http": {"addr": f"127.0.0.1:{port}", "secret": "not one"},
+        **({"auth": auth} if auth else {}),
+    }
+    # JSON is YAML too.
+    (directory / "config.yml").write_text(json.dumps(config))
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [program("docker-registry"), "serve", str(directory / "config.yml")], stdout=log, stderr=log
+        )
+    try:
+        _wait_for(port, process, directory / "log")
+        yield f"localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def htpasswd(directory: Path) -> dict[str, object]:
+    """The `auth` section for Basic, with one user."""
+    lines = subprocess.run(
+        [program("htpasswd"), "-Bbn", USER, PASSWORD], capture_output=True, text=True, check=True
+    ).stdout
+    (directory / "htpasswd").write_text(lines)
+    return {"htpasswd": {"realm": "basic-realm", "path": str(directory / "htpasswd")}}
+
+
+@dataclass
+class TokenServer:
+    """Gives tokens that the registry believes in: RS256, its certificate in the header."""
+
+    directory: Path
+    requests: list[dict[str, list[str]]] = field(default_factory=list)
+    """The query of every request, in order."""
+    lifetime: int = 300
+    url: str = ""
+
+    @property
+    def auth(self) -> dict[str, object]:
+        """The `auth` section of the registry's configuration."""
+        bundle = str(self.directory / "token.crt")
+        realm = {
+            "realm": f"{self.url}/token",
+            "service": _SERVICE,
+            "issuer": _ISSUER,
+            "rootcertbundle": bundle,
+        }
+        return {"token": realm}
+
+    def token(self, user: str, scopes: list[str]) -> str:
+        """A signed token that grants whatever is asked for (distribution's "Token Authentication")."""
+        now = int(time.time())
+        granted = [scope.split(":") for scope in scopes]
+        access = [{"type": kind, "name": name, "actions": acts.split(",")} for kind, name, acts in granted]
+        claims = {
+            "iss": _ISSUER,
+            "sub": user,
+            "aud": _SERVICE,
+            "jti": str(len(self.requests)),
+            "access": access,
+        }
+        times = {"iat": now, "nbf": now - 5, "exp": now + self.lifetime}
+        lines = (self.directory / "token.crt").read_text().splitlines()
+        header = {"typ": "JWT", "alg": "RS256", "x5c": ["".join(lines[1:-1])]}
+        signed = b".".join(_encoded(json.dumps(part).encode()) for part in (header, {**claims, **times}))
+        signature = subprocess.run(
+            [program("openssl"), "dgst", "-sha256", "-sign", str(self.directory / "token.key")],
+            input=signed,
+            capture_output=True,
+            check=True,
+        ).stdout
+        return (signed + b"." + _encoded(signature)).decode()
+
+
+@contextmanager
+def token_server(directory: Path) -> Iterator[TokenServer]:
+    """Run a token server in a thread; it knows one user, and gives anybody else nothing."""
+    certificate(directory, "token", "token signer")
+    tokens = TokenServer(directory)
+    expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            query = parse_qs(urlsplit(self.path).query)
+            tokens.requests.append(query)
+            if self.headers["Authorization"] != expected:
+                self.answer(401, {"details": "incorrect username or password"})
+                return
+            self.answer(
+                200, {"token": tokens.token(USER, query.get("scope", [])), "expires_in": tokens.lifetime}
+            )
+
+        def answer(self, status: int, document: Mapping[str, object]) -> None:
+            body = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    tokens.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield tokens
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def certificate(directory: Path, name: str, subject: str) -> tuple[Path, Path]:
+    """A self-signed certificate and its key: `name.crt`, `name.key`."""
+    crt, key = directory / f"{name}.crt", directory / f"{name}.key"
+    command = [program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    names = ["-subj", f"/CN={subject}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:0.0.0.0"]
+    subprocess.run([*command, *names, "-keyout", str(key), "-out", str(crt)], capture_output=True, check=True)
+    return crt, key
+
+
+def _encoded(content: bytes) -> bytes:
+    return base64.urlsafe_b64encode(content).rstrip(b"=")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(200):
+        if process.poll() is not None:
+            raise RuntimeError(f"docker-registry ended: {log.read_text()}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        # The registry says nothing that could be waited for.
+        time.sleep(0.05)
+    raise TimeoutError(f"docker-registry does not answer: {log.read_text()}")

@@ -1,0 +1,331 @@
+"""A real server that is a registry, with a script of faults, and a memory of everything it was asked.
+
+    async with FakeRegistry() as registry:
+        registry.add("app", "latest", image(layer({"a": b"b"})))
+        registry.script("GET", "/blobs/", cut(at=100), status(503))
+
+The first request that matches gets the first fault, the next the second, and so on; then, and
+for everything else, it is an honest registry.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Literal, Self
+
+import anyio
+from aiohttp import web
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.reference import Reference
+from aiodocker_lite.registry.client import HttpRegistry
+from tests.fakes.images import Image, Index
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is about to be sent; a fault makes another of it."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    """Content-Length, where it is not that of the body; -1 for none at all."""
+    at: int | None = None
+    """Bytes of the body that are sent; then `ending` comes."""
+    ending: Literal["close", "reset", "stall"] = "close"
+
+
+Fault = Callable[[Reply], Reply]
+NewClient = Callable[..., HttpRegistry]
+"""A credential or None, and settings by name, to a client that is closed with the test."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it arrived."""
+
+    method: str
+    path: str
+    target: str
+    """Path and query to the letter."""
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    peer: object
+    """The other end of the connection; equal for requests on the same one."""
+
+    @property
+    def secret(self) -> str | None:
+        return self.headers.get("Authorization")
+
+
+@dataclass
+class Tokens:
+    """What a token server gives out, shared with the registry that believes in it."""
+
+    user: str = ""
+    password: str = ""
+    """Whoever asks must be this user; empty: anybody may ask."""
+    answer: Mapping[str, object] = field(default_factory=lambda: {"expires_in": 300})
+    """Beside the token; a member of None is left out."""
+    name: str = "token"
+    issued: set[str] = field(default_factory=set)
+    count: int = 0
+
+    def issue(self, authorization: str | None) -> Reply:
+        if self.user and authorization != basic(self.user, self.password):
+            return error(401, "UNAUTHORIZED", "incorrect username or password")
+        self.count += 1
+        token = f"secret-{self.count}"
+        self.issued.add(token)
+        document = {**self.answer, self.name: token}
+        return Reply(200, json.dumps({k: v for k, v in document.items() if v is not None}).encode(), JSON)
+
+
+JSON = {"Content-Type": "application/json"}
+_RANGE = re.compile(r"bytes=(\d+)-")
+
+
+class FakeRegistry:
+    """An async context manager; listens on a free loopback port."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        self.requests: list[Seen] = []
+        self.tokens = Tokens()
+        self.challenge: str | None = None
+        """WWW-Authenticate for whoever shows neither `tokens` nor `password`."""
+        self.password: tuple[str, str] | None = None
+        self._tls = tls
+        self._host = host
+        self._documents: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self._blobs: dict[tuple[str, str], bytes] = {}
+        self._script: list[tuple[str, str, Fault]] = []
+        self._closing = anyio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._server = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, 0, ssl_context=self._tls)
+        await site.start()
+        self.port: int = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        with anyio.CancelScope(shield=True):
+            await self._runner.cleanup()
+
+    @property
+    def address(self) -> str:
+        """What stands before the first slash of an image name."""
+        return f"localhost:{self.port}"
+
+    def reference(self, name: str) -> Reference:
+        """The name of an image here."""
+        return Reference.parse(f"{self.address}/{name}")
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self.port}"
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._server.connections)
+
+    async def wait_until_closed(self) -> None:
+        """Return when no client is connected any more; fails after a second."""
+        with anyio.fail_after(1):
+            while self.open_connections:
+                await anyio.lowlevel.checkpoint()
+
+    def add(self, repository: str, tag: str, each: Image | Index) -> None:
+        """Have an image under a name, as a push would."""
+        for document in each.documents:
+            self._documents[repository, str(document.digest)] = (document.media_type, document.raw)
+        self._documents[repository, tag] = (each.top.media_type, each.top.raw)
+        for blob in each.blobs:
+            self._blobs[repository, str(blob.digest)] = blob.raw
+
+    def script(self, method: str, part: str, *faults: Fault) -> None:
+        """Requests with this method (or "" for any) and this in their path meet these faults in turn."""
+        self._script += [(method, part, fault) for fault in faults]
+
+    def forget(self) -> None:
+        """Be honest from now on, and remember nothing."""
+        self._script.clear()
+        self.requests.clear()
+
+    def challenge_basic(self, user: str, password: str) -> None:
+        self.challenge, self.password = 'Basic realm="fake"', (user, password)
+
+    def challenge_bearer(self, server: FakeRegistry, **tokens: object) -> None:
+        """Want a token of the server at `/token` of another fake (or of this one)."""
+        self.challenge = f'Bearer realm="{server.url}/token",service="fake"'
+        self.tokens = server.tokens = Tokens(**tokens)  # type: ignore[arg-type]
+
+    def asked(self, method: str, part: str) -> list[Seen]:
+        """The requests with this method and this in their path."""
+        return [seen for seen in self.requests if seen.method == method and part in seen.path]
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        peer = request.transport and request.transport.get_extra_info("peername")
+        headers = request.headers.copy()
+        seen = Seen(request.method, request.path, request.raw_path, dict(request.query), headers, peer)
+        self.requests.append(seen)
+        reply = self._honest(seen)
+        for position, (method, part, fault) in enumerate(self._script):
+            if method in ("", seen.method) and part in seen.path:
+                del self._script[position]
+                reply = fault(reply)
+                break
+        return await self._send(request, reply)
+
+    def _honest(self, seen: Seen) -> Reply:
+        if seen.path == "/token":
+            return self.tokens.issue(seen.secret)
+        if not self._is_welcome(seen):
+            refusal = error(401, "UNAUTHORIZED", "authentication required")
+            return replace(refusal, headers={**JSON, "WWW-Authenticate": self.challenge or ""})
+        if seen.path == "/v2/":
+            return Reply(200, b"{}", JSON)
+        match = re.fullmatch(r"/v2/(.+)/(manifests|blobs)/([^/]+)", seen.path)
+        if match is None:
+            return error(404, "NAME_UNKNOWN", "nothing here")
+        repository, kind, name = match.groups()
+        if kind == "manifests":
+            return self._manifest(repository, name)
+        blob = self._blobs.get((repository, name))
+        return error(404, "BLOB_UNKNOWN", "blob unknown") if blob is None else ranged(blob, seen)
+
+    def _manifest(self, repository: str, name: str) -> Reply:
+        if (repository, name) not in self._documents:
+            return error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        media_type, raw = self._documents[repository, name]
+        return Reply(200, raw, {"Content-Type": media_type, "Docker-Content-Digest": str(Digest.of(raw))})
+
+    def _is_welcome(self, seen: Seen) -> bool:
+        if self.challenge is None:
+            return True
+        if self.password is not None:
+            return seen.secret == basic(*self.password)
+        return (seen.secret or "").removeprefix("Bearer ") in self.tokens.issued
+
+    async def _send(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+        response = web.StreamResponse(status=reply.status, headers=reply.headers)
+        if reply.length == -1:
+            response.force_close()
+        else:
+            response.content_length = len(reply.body) if reply.length is None else reply.length
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        await response.write(reply.body[: reply.at])
+        if reply.at is None:
+            await response.write_eof()
+        else:
+            await self._end_badly(request, reply)
+        return response
+
+    async def _end_badly(self, request: web.BaseRequest, reply: Reply) -> None:
+        transport = request.transport
+        if transport is None:
+            return
+        if reply.ending == "stall":
+            await self._closing.wait()
+        if reply.ending == "reset":
+            # With this a close sends RST, not FIN.
+            linger = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.close()
+
+
+def ranged(body: bytes, seen: Seen) -> Reply:
+    """What an honest server sends of a body for a request with or without a range."""
+    match = _RANGE.fullmatch(seen.headers.get("Range", ""))
+    if match is None:
+        return Reply(200, body, {"Content-Type": "application/octet-stream"})
+    start = int(match[1])
+    if start >= len(body):
+        return Reply(416, b"", {"Content-Range": f"bytes */{len(body)}"})
+    extent = f"bytes {start}-{len(body) - 1}/{len(body)}"
+    return Reply(206, body[start:], {"Content-Type": "application/octet-stream", "Content-Range": extent})
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def error(status: int, code: str, message: str) -> Reply:
+    """An error as the specification writes it."""
+    return Reply(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode(), JSON)
+
+
+# --- faults --------------------------------------------------------------------------------
+
+
+def cut(at: int, ending: Literal["close", "reset", "stall"] = "close") -> Fault:
+    """Send so many bytes of the body, then close, reset, or send nothing for ever."""
+    return lambda reply: replace(reply, at=at, ending=ending)
+
+
+def cut_unsaid(at: int) -> Fault:
+    """End early without a Content-Length, so that nothing looks wrong."""
+    return lambda reply: replace(reply, body=reply.body[:at], length=-1)
+
+
+def status(code: int, **headers: str) -> Fault:
+    """Another status, with a body that says so; header names are written with underscores."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda reply: replace(error(code, "FAULT", f"scripted {code}"), headers={**JSON, **named})
+
+
+def with_headers(**headers: str) -> Fault:
+    """The honest answer with other headers; an empty one is left out."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def fault(reply: Reply) -> Reply:
+        merged = {**reply.headers, **named}
+        return replace(reply, headers={name: value for name, value in merged.items() if value})
+
+    return fault
+
+
+def with_length(length: int) -> Fault:
+    """Another Content-Length than the body has; -1 for none."""
+    return lambda reply: replace(reply, length=length)
+
+
+def with_body(body: bytes, media_type: str = "text/html", code: int = 200) -> Fault:
+    """Something else altogether, by default a login page's kind."""
+    return lambda reply: Reply(code, body, {"Content-Type": media_type})
+
+
+def answering(reply: Reply) -> Fault:
+    """This, whatever the honest answer is."""
+    return lambda honest_one: reply
+
+
+def whole(body: bytes) -> Fault:
+    """All of a blob, whatever range was asked for."""
+    return lambda reply: Reply(200, body, {"Content-Type": "application/octet-stream"})
+
+
+def redirected(location: str, code: int = 307) -> Fault:
+    """Send the client elsewhere."""
+    return lambda reply: Reply(code, b"", {"Location": location})
+
+
+def honest(reply: Reply) -> Reply:
+    """No fault, to let one request through before the next fault."""
+    return reply

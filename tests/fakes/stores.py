@@ -1,0 +1,77 @@
+"""A store looked at from outside: what must hold at every instant, whatever happened to whoever used it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_INGEST = re.compile(r"sha256-[0-9a-f]{64}")
+
+
+def flaws(root: Path) -> list[str]:
+    """What is not as it must be, as sentences: half a blob or layer in sight, a name that leads nowhere,
+    something staged that nobody works on."""
+    return [*_staged(root), *_half_blobs(root), *_half_layers(root), *_dead_names(root)]
+
+
+def visible(root: Path) -> dict[str, tuple[int, int]]:
+    """Everything that others may count on, with its size and the time of its last change."""
+    found = {}
+    for top in ("index.json", "oci-layout", "blobs", "layers"):
+        for path in (root / top, *(root / top).rglob("*")):
+            if not path.is_dir():
+                how = path.lstat()
+                found[str(path.relative_to(root))] = (how.st_size, how.st_mtime_ns)
+    return found
+
+
+def layer_files(root: Path) -> dict[str, bytes]:
+    """The regular files of all layers in sight, by name."""
+    tops = (root / "layers/sha256").glob("*/fs")
+    return {str(p.relative_to(top)): p.read_bytes() for top in tops for p in top.rglob("*") if p.is_file()}
+
+
+def _staged(root: Path) -> Iterator[str]:
+    for path in (root / "ingest").iterdir():
+        if path.is_dir() or not _INGEST.fullmatch(path.name):
+            yield f"{path.name} was left in ingest/"
+
+
+def _half_blobs(root: Path) -> Iterator[str]:
+    for path in (root / "blobs/sha256").iterdir():
+        if hashlib.sha256(path.read_bytes()).hexdigest() != path.name:
+            yield f"the blob {path.name} is not what its name says"
+
+
+def _half_layers(root: Path) -> Iterator[str]:
+    """For layers that have an entry for each of their files, as those of `tests.fakes.images`."""
+    for path in (root / "layers/sha256").iterdir():
+        record = json.loads((path / "layer.json").read_bytes())
+        files = list((path / "fs").rglob("*"))
+        size = sum(file.lstat().st_size for file in files if file.is_file())
+        if (record["diffID"], record["entries"], record["size"]) != (
+            f"sha256:{path.name}",
+            len(files),
+            size,
+        ):
+            yield f"the layer {path.name} has {len(files)} files of {size} bytes, and its record {record}"
+
+
+def _dead_names(root: Path) -> Iterator[str]:
+    for entry in json.loads((root / "index.json").read_bytes())["manifests"]:
+        manifest = root / "blobs/sha256" / entry["digest"].removeprefix("sha256:")
+        if not manifest.exists():
+            yield f"index.json leads to {entry['digest']}, which is not here"
+            continue
+        document = json.loads(manifest.read_bytes())
+        for blob in (document["config"], *document["layers"]):
+            path = root / "blobs/sha256" / blob["digest"].removeprefix("sha256:")
+            if not path.exists() or path.stat().st_size != blob["size"]:
+                yield f"the image {entry['digest']} needs {blob['digest']}, which is not here"
+        config = root / "blobs/sha256" / document["config"]["digest"].removeprefix("sha256:")
+        for diff_id in json.loads(config.read_bytes())["rootfs"]["diff_ids"] if config.exists() else ():
+            if not (root / "layers/sha256" / diff_id.removeprefix("sha256:") / "layer.json").exists():
+                yield f"the image {entry['digest']} needs the layer {diff_id}, which is not here"
