@@ -1,0 +1,12 @@
+"""Everything that asks over HTTP, and the only importer of aiohttp besides `serve`.
+
+    client        one method for each kind of request of the distribution specification
+    wire          one request on its way: connections, redirects, failures in plain words
+    answers       what an answer means: statuses, ranges, pauses, messages
+    part          a part of a blob as an answer brings it
+    auth          challenge in, authorization out; one token request for each scope
+    hosts         where a registry is asked, and which addresses may be dialled
+    credentials   user names and passwords where docker keeps them
+
+Nothing here knows what an image is or where its bytes go.
+"""

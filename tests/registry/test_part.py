@@ -1,0 +1,155 @@
+"""Parts of blobs: honest registries, odd ones, and hostile ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiodocker_lite.errors import (
+    ImageNotFound,
+    RateLimited,
+    RegistryError,
+    RegistryMisbehaved,
+    RegistryUnavailable,
+    SizeMismatch,
+)
+from tests.fakes.images import Image
+from tests.fakes.registry import (
+    FakeRegistry,
+    Fault,
+    NewClient,
+    Reply,
+    answering,
+    cut,
+    cut_unsaid,
+    redirected,
+    status,
+    whole,
+    with_body,
+    with_headers,
+)
+
+OFFSET = 1000
+
+
+async def read(client: NewClient, fake: FakeRegistry, app: Image, offset: int = OFFSET) -> bytes:
+    got = []
+    async with client(idle_timeout=0.3).open_blob(
+        fake.reference("app"), app.layers[0].descriptor, offset
+    ) as chunks:
+        async for chunk in chunks:
+            got.append(chunk)  # noqa: PERF401 (what arrived before an error would be lost)
+    return b"".join(got)
+
+
+async def test_a_blob_is_read_to_the_byte(fake: FakeRegistry, app: Image, client: NewClient) -> None:
+    """Raw, as it is stored: nothing is decompressed on the way."""
+    assert await read(client, fake, app, 0) == app.layers[0].raw
+    assert fake.requests[0].headers["Accept-Encoding"] == "identity"
+    assert "Range" not in fake.requests[0].headers
+
+
+async def test_a_blob_is_continued_from_an_offset(fake: FakeRegistry, app: Image, client: NewClient) -> None:
+    """Only the missing bytes are asked for."""
+    assert await read(client, fake, app) == app.layers[0].raw[OFFSET:]
+    assert fake.requests[0].headers["Range"] == "bytes=1000-"
+
+
+@pytest.mark.parametrize("offset", [0, 1, OFFSET, 299_999])
+@pytest.mark.parametrize("kind", ["ignored", "refused"])
+async def test_a_registry_without_ranges_is_read_from_the_start(
+    fake: FakeRegistry, app: Image, client: NewClient, kind: str, offset: int
+) -> None:
+    """R16, R17: 200 for a range, or 416; what we have is thrown away as it comes."""
+    raw = app.layers[0].raw
+    fake.script("GET", "/blobs/", *([status(416)] if kind == "refused" and offset else []), whole(raw))
+    assert await read(client, fake, app, offset) == raw[offset:]
+
+
+@pytest.mark.parametrize("total", ["*", None])
+async def test_a_shorter_range_than_asked_is_taken(
+    fake: FakeRegistry, app: Image, client: NewClient, total: str | None
+) -> None:
+    """RFC 9110 permits it; the rest is asked for again."""
+    raw = app.layers[0].raw
+    extent = f"bytes {OFFSET}-{OFFSET + 9}/{total or len(raw)}"
+    shorter = Reply(206, raw[OFFSET : OFFSET + 10], {"Content-Range": extent})
+    fake.script("GET", "/blobs/", answering(shorter))
+    assert await read(client, fake, app) == raw[OFFSET : OFFSET + 10]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason", "retryable"),
+    [
+        (with_headers(Content_Range="bytes 999-300154/300155"), RegistryUnavailable, "bytes 999-", True),
+        (with_headers(Content_Range="bytes 1000-1999/2000"), RegistryUnavailable, "/2000", True),
+        (with_headers(Content_Range="bytes 1000-99999999/*"), RegistryUnavailable, "99999999", True),
+        (with_headers(Content_Range=""), RegistryUnavailable, "where bytes 1000", True),
+        (with_headers(Content_Range="", Content_Type="multipart/byteranges"), RegistryUnavailable, "multipart", True),
+        (cut(500), RegistryUnavailable, "cut", True),
+        (cut(500, "reset"), RegistryUnavailable, "cut", True),
+        (cut(0, "reset"), RegistryUnavailable, "cut", True),
+        (cut(500, "stall"), RegistryUnavailable, "stopped answering", True),
+        (cut_unsaid(500), RegistryUnavailable, "bytes early", True),
+        (status(429, Retry_After="5"), RateLimited, "scripted 429", True),
+        (status(503), RegistryUnavailable, "503", True),
+        (status(404), ImageNotFound, "lost its blob", False),
+        (status(418), RegistryMisbehaved, "418", False),
+        (with_body(b"<html>login</html>"), RegistryMisbehaved, "'text/html'", False),
+        (with_body(b"{}", "application/json"), SizeMismatch, "expected", False),
+        (whole(b"x" * 400_000), SizeMismatch, "400000", False),
+    ],
+)  # fmt: skip
+async def test_a_fault_is_named(
+    fake: FakeRegistry,
+    app: Image,
+    client: NewClient,
+    fault: Fault,
+    kind: type[Exception],
+    reason: str,
+    retryable: bool,
+) -> None:
+    """R15 to R20: one sentence each, and whether another try may help."""
+    fake.script("GET", "/blobs/", fault)
+    with pytest.raises(kind, match=reason) as caught:
+        await read(client, fake, app)
+    assert isinstance(caught.value, RegistryError | SizeMismatch)
+    assert caught.value.retryable is retryable
+
+
+async def test_more_than_was_promised_is_passed_on_to_be_refused(
+    fake: FakeRegistry, app: Image, client: NewClient
+) -> None:
+    """R14: without a Content-Length only the receiver can see it, and does."""
+    raw = app.layers[0].raw
+    fake.script("GET", "/blobs/", answering(Reply(200, raw + b"more", length=-1)))
+    assert await read(client, fake, app, 0) == raw + b"more"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "br", "deflate"])
+async def test_a_label_on_the_right_bytes_is_ignored(
+    fake: FakeRegistry, app: Image, client: NewClient, encoding: str
+) -> None:
+    """R22: a .tar.gz that storage calls `Content-Encoding: gzip` is still the blob."""
+    fake.script("GET", "/blobs/", with_headers(Content_Encoding=encoding))
+    assert await read(client, fake, app, 0) == app.layers[0].raw
+
+
+async def test_an_encoding_nobody_asked_for_is_named(
+    fake: FakeRegistry, app: Image, client: NewClient
+) -> None:
+    """R22: other bytes than the blob's."""
+    fake.script("GET", "/blobs/", answering(Reply(200, b"\x1f\x8b", {"Content-Encoding": "gzip"}, length=-1)))
+    with pytest.raises(RegistryMisbehaved, match="encoding 'gzip'"):
+        await read(client, fake, app, 0)
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 410])
+async def test_a_signed_address_that_ran_out_is_worth_another_try(
+    fake: FakeRegistry, other: FakeRegistry, app: Image, client: NewClient, code: int
+) -> None:
+    """R23: the registry gives a new one."""
+    fake.script("GET", "/blobs/", redirected(f"{other.url}/signed"))
+    other.script("GET", "/signed", status(code))
+    with pytest.raises(RegistryError, match=str(code)) as caught:
+        await read(client, fake, app)
+    assert caught.value.retryable
