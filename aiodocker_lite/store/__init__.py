@@ -31,7 +31,10 @@ class Store:
     """One store and its parts."""
 
     def __init__(self, root: Path) -> None:
-        """Open the store at `root`, and make it where there is none. Raises StoreUnwritable."""
+        """Open the store at `root`, and make it where there is none.
+
+        Raises DiskFull, StoreUnwritable.
+        """
         self.paths = Paths(root)
         self.paths.create()
         self.blobs = Blobs(self.paths)
@@ -61,4 +64,4 @@ class Store:
 
     def collect(self) -> tuple[Digest, ...]:
         """Remove what nothing leads to any more; returns its digests."""
-        return garbage.collect(self.paths, self.images, self.containers)
+        return garbage.collect(self.paths, self.layers, self.images, self.containers)

@@ -37,6 +37,17 @@ class Blobs:
             raise StoreCorrupt(str(path), error.strerror or str(error)) from error
 
     def put(self, digest: Digest, content: bytes) -> None:
-        """Keep a small blob that was verified. Raises DiskFull, StoreUnwritable."""
-        if not self.has(digest, len(content)):
-            write_durably(self._paths.blob(digest), content, beside=self._paths.ingests)
+        """Keep a small blob that was verified; one that is there but damaged is replaced.
+
+        Raises DiskFull, StoreUnwritable.
+        """
+        path = self._paths.blob(digest)
+        if not _holds(path, content):
+            write_durably(path, content, beside=self._paths.ingests)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False

@@ -1,6 +1,6 @@
 """What was run: a directory for each container, with its writable layer.
 
-containers/<id>/config.json   image, name, command; written once
+containers/<id>/config.json   image, name, command; written once, and removed first: without, it is none
                 state.json    running or exited, and how
                 alive         locked by whoever runs it, as long as it runs
                 upper/ work/  the overlay's writable part
@@ -15,19 +15,33 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import ContainerNameTaken, ContainerRunning, InvalidOption, NoSuchContainer, StoreCorrupt
-from aiodocker_lite.image import Image
-from aiodocker_lite.store.durable import remove_tree, store_errors
-from aiodocker_lite.store.locks import hold, hold_now
-from aiodocker_lite.store.paths import Paths
+import anyio
+from anyio import to_thread
 
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import (
+    ContainerNameTaken,
+    ContainerRunning,
+    InvalidManifest,
+    InvalidOption,
+    NoSuchContainer,
+    StoreCorrupt,
+    StoreUnwritable,
+)
+from aiodocker_lite.image import Image
+from aiodocker_lite.store.durable import store_errors, write_durably
+from aiodocker_lite.store.locks import hold, hold_now, is_held
+from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.trees import remove_tree
+
+_CONFIG = "config.json"
+_ALIVE = "alive"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _MANNERS = (
     "brave",
@@ -74,17 +88,16 @@ class Container:
     @property
     def running(self) -> bool:
         """Somebody holds its `alive` lock."""
-        with hold_now(self.path / "alive") as free:
-            return not free
+        return is_held(self.path / _ALIVE)
 
     @property
     def exit_code(self) -> int | None:
         """How it ended, or None if it did not, or nobody was there to see it."""
         try:
             code = json.loads((self.path / "state.json").read_bytes())["exitCode"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return int(code)
+        return code if isinstance(code, int) else None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -108,8 +121,8 @@ class Containers:
 
     def all(self) -> list[Container]:
         """Every container, the oldest first. Raises StoreCorrupt."""
-        found = [_read(path) for path in self._paths.containers.iterdir() if (path / "config.json").exists()]
-        return sorted(found, key=lambda container: container.created)
+        found = [_read(path) for path in self._directories()]
+        return sorted(filter(None, found), key=lambda container: container.created)
 
     def find(self, text: str) -> Container:
         """The container of this name, this ID or the beginning of one. Raises NoSuchContainer."""
@@ -132,14 +145,18 @@ class Containers:
         """
         with ExitStack() as alive:
             async with hold(self._paths.lock("containers")):
-                self._sweep()
-                container = self._create(image, command, self._checked_name(name), remove=remove)
-                alive.enter_context(hold_now(container.path / "alive"))
+                dead = self._sweep()
+                container = self._create(image, command, self._checked_name(name), remove, alive)
             try:
+                for path in dead:
+                    with suppress(StoreUnwritable):  # not the fault of this one, and tried again by the next
+                        await to_thread.run_sync(remove_tree, path)
                 yield container
             finally:
                 if remove:
-                    remove_tree(container.path)
+                    with anyio.CancelScope(shield=True):
+                        _forget(container.path)
+                        await to_thread.run_sync(remove_tree, container.path)
 
     def write_exit(self, container: Container, code: int) -> None:
         """Keep how it ended."""
@@ -148,12 +165,22 @@ class Containers:
             (container.path / "state.json").write_text(json.dumps(state))
 
     def remove(self, container: Container) -> None:
-        """Remove a container that does not run. Raises ContainerRunning."""
+        """Remove a container that does not run. Raises ContainerRunning, NoSuchContainer."""
         if container.running:
             raise ContainerRunning(container.name)
+        if not _forget(container.path):
+            raise NoSuchContainer(container.name)
         remove_tree(container.path)
 
-    def _create(self, image: Image, command: tuple[str, ...], name: str, *, remove: bool) -> Container:
+    def _directories(self) -> list[Path]:
+        try:
+            return list(self._paths.containers.iterdir())
+        except OSError as error:
+            raise StoreCorrupt(str(self._paths.containers), error.strerror or str(error)) from error
+
+    def _create(
+        self, image: Image, command: tuple[str, ...], name: str, remove: bool, alive: ExitStack
+    ) -> Container:
         identity = secrets.token_hex(32)
         path = self._paths.containers / identity
         container = Container(
@@ -168,10 +195,16 @@ class Containers:
             remove,
             path,
         )
-        with store_errors(path):
-            path.mkdir(mode=0o700)
-            (path / "alive").touch(mode=0o600)
-            (path / "config.json").write_text(json.dumps(container.to_json()))
+        try:
+            with store_errors(path):
+                path.mkdir(mode=0o700)
+            # Before it can be seen: nobody may take it for one that has ended.
+            alive.enter_context(hold_now(path / _ALIVE))
+            config = json.dumps(container.to_json()).encode()
+            write_durably(path / _CONFIG, config, beside=self._paths.ingests)
+        except BaseException:
+            remove_tree(path)
+            raise
         return container
 
     def _checked_name(self, name: str | None) -> str:
@@ -184,11 +217,16 @@ class Containers:
             raise ContainerNameTaken(name, taken[name][:12])
         return name
 
-    def _sweep(self) -> None:
-        """Remove what should have gone with its process, whose engine was killed."""
+    def _sweep(self) -> list[Path]:
+        """Forget what should have gone with its process, whose engine was killed.
+
+        Returns what is to be removed, with what is left of earlier removals. The caller holds
+        the lock, so no directory is one that is being made.
+        """
         for container in self.all():
             if container.remove and not container.running:
-                remove_tree(container.path)
+                _forget(container.path)
+        return [path for path in self._directories() if not (path / _CONFIG).exists()]
 
 
 def _random_names() -> Iterator[str]:
@@ -198,8 +236,18 @@ def _random_names() -> Iterator[str]:
         yield f"{chance.choice(_MANNERS)}_{chance.choice(_PEOPLE)}{chance.randrange(10_000)}"
 
 
-def _read(path: Path) -> Container:
-    config = path / "config.json"
+def _forget(path: Path) -> bool:
+    """Make it no container any more; False if it was none."""
+    with store_errors(path):
+        try:
+            (path / _CONFIG).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def _read(path: Path) -> Container | None:
+    config = path / _CONFIG
     try:
         found = json.loads(config.read_bytes())
         return Container(
@@ -214,5 +262,7 @@ def _read(path: Path) -> Container:
             found["remove"],
             path,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, InvalidManifest) as error:
         raise StoreCorrupt(str(config), str(error)) from error

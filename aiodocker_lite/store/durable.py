@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiodocker_lite.errors import DiskFull, StoreUnwritable
@@ -17,7 +17,9 @@ def store_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = str(error.filename or path)
+        # Of two names the second one is the place; a name below an open directory says too little.
+        named = error.filename2 or error.filename
+        where = named if isinstance(named, str) and named.startswith("/") else str(path)
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(where, reason) from error
@@ -33,40 +35,25 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def write_durably(path: Path, content: bytes, *, beside: Path) -> None:
+def write_durably(path: Path, content: bytes, *, beside: Path, replace: bool = True) -> None:
     """Put a small file in place, whole: written in `beside`, synced, renamed, directory synced.
 
-    Raises DiskFull, StoreUnwritable; then the file is as it was.
+    Without `replace`, one that is there already stays. Raises DiskFull, StoreUnwritable; then the
+    file is as it was, or, if only the directory could not be synced, new and whole.
     """
-    temporary = beside / f"{path.name}.{os.getpid()}.tmp"
+    # Not our process ID: two containers that share a store may have the same.
+    temporary = beside / f"{path.name}.{os.urandom(6).hex()}.tmp"
     with store_errors(path):
         try:
             with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.rename(path)
-        except BaseException:
+            if replace:
+                temporary.rename(path)
+            else:
+                with suppress(FileExistsError):
+                    path.hardlink_to(temporary)
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
         sync_directory(path.parent)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory with all that is in it, also what its modes forbid to its owner."""
-    import shutil
-
-    def open_up(
-        retry: Callable[[str], object], name: str, error: tuple[object, BaseException, object]
-    ) -> None:
-        if not isinstance(error[1], PermissionError) or Path(name).is_symlink():
-            raise error[1]
-        Path(name).parent.chmod(0o700)
-        if Path(name).is_dir():
-            Path(name).chmod(0o700)
-            shutil.rmtree(name)
-        else:
-            retry(name)
-
-    with store_errors(path):
-        shutil.rmtree(path, onerror=open_up)

@@ -3,20 +3,40 @@
 OCI image specification, image-layout.md and annotations.md. Each entry is the manifest of one
 image for one platform, under one name; an image that lost its last name keeps an entry
 without one. The digest that the registry gave for the name, of an index perhaps, is kept as an
-annotation.
+annotation. What other tools list there is left as it is, and never shown: nobody has verified it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
+from anyio import to_thread
+
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import EngineError, InvalidReference, NoSuchImage, StoreCorrupt
+from aiodocker_lite.errors import (
+    ContentError,
+    EngineError,
+    InvalidManifest,
+    InvalidReference,
+    NoSuchImage,
+    StoreCorrupt,
+)
 from aiodocker_lite.image import Image, Verified
-from aiodocker_lite.manifest import Descriptor, ImageConfig, Index, Manifest, parse_config, parse_manifest
+from aiodocker_lite.manifest import (
+    OCI_MANIFEST,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Manifest,
+    as_oci,
+    parse_config,
+    parse_manifest,
+    parse_object,
+)
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.durable import write_durably
@@ -26,6 +46,8 @@ from aiodocker_lite.store.paths import Paths
 
 _NAME = "org.opencontainers.image.ref.name"
 _PULLED = "org.aiodocker-lite.pulled.digest"
+_MANIFEST = "org.aiodocker-lite.manifest"
+"""Digest, size and media type of the manifest as it was pulled, where that is no OCI manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +56,9 @@ class Entry:
 
     name: Reference | None
     manifest: Descriptor
+    """The manifest as it was pulled."""
+    listed: Descriptor
+    """What the layout lists: the same, or an OCI manifest of the same image."""
     pulled: Digest
 
     def answers(self, asked: Reference) -> bool:
@@ -49,10 +74,9 @@ class Entry:
         annotations = {_PULLED: str(self.pulled)}
         if self.name is not None:
             annotations[_NAME] = str(self.name)
-        manifest = self.manifest
-        return Descriptor(
-            manifest.media_type, manifest.digest, manifest.size, manifest.platform, (), annotations
-        ).to_json()
+        if self.manifest.digest != self.listed.digest:
+            annotations[_MANIFEST] = json.dumps(self.manifest.to_json())
+        return replace(self.listed, annotations=annotations).to_json()
 
 
 class Images:
@@ -66,12 +90,8 @@ class Images:
     # --- reading -----------------------------------------------------------------------------
 
     def entries(self) -> tuple[Entry, ...]:
-        """All of the index. Raises StoreCorrupt."""
-        try:
-            document = json.loads(self._paths.index.read_bytes())
-            return tuple(_read_entry(entry) for entry in document["manifests"])
-        except (OSError, ValueError, KeyError, TypeError, EngineError) as error:
-            raise StoreCorrupt(str(self._paths.index), str(error)) from error
+        """All of the index that is ours. Raises StoreCorrupt."""
+        return self._read_index()[0]
 
     def all(self) -> list[Image]:
         """Every image once, with all its names, in the order in which they came."""
@@ -87,12 +107,15 @@ class Images:
         return self._image(entry.manifest.digest, entries, entry.name)
 
     def named(self, reference: Reference) -> Image | None:
-        """The image that this reference leads to, or None."""
+        """The image that this reference leads to, or None, also where its documents are damaged."""
         entries = self.entries()
-        for entry in entries:
-            if entry.answers(reference):
-                return self._image(entry.manifest.digest, entries, entry.name)
-        return None
+        entry = next((entry for entry in entries if entry.answers(reference)), None)
+        if entry is None:
+            return None
+        try:
+            return self._image(entry.manifest.digest, entries, entry.name)
+        except StoreCorrupt:
+            return None  # a pull brings them anew
 
     def names(self) -> tuple[Reference, ...]:
         """Every name in the store."""
@@ -106,20 +129,51 @@ class Images:
                 return entry.manifest.media_type, self._blobs.read(entry.manifest.digest)
         return None
 
+    def needed_by_others(self) -> set[Digest]:
+        """The blobs of what other tools list in the layout."""
+        needed: set[Digest] = set()
+        pending = self._read_index()[1]
+        while pending:
+            entry = pending.pop()
+            try:
+                digest = Digest.parse(entry.get("digest"))
+                if digest in needed:
+                    continue
+                needed.add(digest)
+                if not str(entry.get("mediaType")).endswith("+json"):
+                    continue
+                document = parse_object(self._blobs.read(digest), "a document in the store")
+            except (InvalidManifest, StoreCorrupt):
+                continue  # it leads nowhere
+            for value in document.values():
+                found = value if isinstance(value, list) else [value]
+                pending += [item for item in found if isinstance(item, dict)]
+        return needed
+
+    def _read_index(self) -> tuple[tuple[Entry, ...], list[dict[str, Any]]]:
+        """Our entries, and those of other tools."""
+        try:
+            listed = json.loads(self._paths.index.read_bytes())["manifests"]
+            ours = tuple(_read_entry(entry) for entry in listed if _is_ours(entry))
+            return ours, [entry for entry in listed if not _is_ours(entry)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EngineError) as error:
+            raise StoreCorrupt(str(self._paths.index), str(error)) from error
+
     def _by_id(self, text: str, entries: Sequence[Entry]) -> Entry | None:
         prefix = text.removeprefix("sha256:")
         if not prefix or prefix.strip("0123456789abcdef"):
             return None
-        found = {
-            entry.manifest.digest: entry
-            for entry in entries
-            if self._manifest(entry.manifest).config.digest.hex.startswith(prefix)
-            or entry.manifest.digest.hex == prefix
-        }
+        found: dict[Digest, Entry] = {}
+        for entry in entries:
+            image_id = self._manifest(entry.manifest).config.digest
+            if image_id.hex.startswith(prefix) or entry.manifest.digest.hex == prefix:
+                # One image can be here with two manifests: packed by a registry, and by `docker save`.
+                found.setdefault(image_id, entry)
         return next(iter(found.values())) if len(found) == 1 else None
 
     def _manifest(self, promised: Descriptor) -> Manifest:
-        manifest = parse_manifest(self._blobs.read(promised.digest), promised)
+        with self._damage(promised):
+            manifest = parse_manifest(self._blobs.read(promised.digest), promised)
         if isinstance(manifest, Index):
             raise StoreCorrupt(str(self._paths.index), f"{promised.digest} is an index, not an image")
         return manifest
@@ -130,9 +184,17 @@ class Images:
         names.sort(key=lambda name: name != first)
         entry = next((e for e in mine if e.name == first), mine[0])
         manifest = self._manifest(entry.manifest)
-        config = parse_config(self._blobs.read(manifest.config.digest), manifest.config)
+        with self._damage(manifest.config):
+            config = parse_config(self._blobs.read(manifest.config.digest), manifest.config)
         size, verified = self._check(manifest, config)
         return Image(tuple(names), manifest, config, entry.pulled, size, verified)
+
+    @contextmanager
+    def _damage(self, blob: Descriptor) -> Iterator[None]:
+        try:
+            yield
+        except ContentError as error:
+            raise StoreCorrupt(str(self._paths.blob(blob.digest)), str(error)) from error
 
     def _check(self, manifest: Manifest, config: ImageConfig) -> tuple[int, Verified]:
         records = [self._layers.find(diff_id) for diff_id in config.diff_ids]
@@ -150,17 +212,26 @@ class Images:
 
         A name that led elsewhere leads here from now on. Raises DiskFull, StoreUnwritable.
         """
-        self._blobs.put(config.digest, config.raw)
-        self._blobs.put(manifest.digest, manifest.raw)
-        promised = manifest.descriptor
-        descriptor = Descriptor(promised.media_type, promised.digest, promised.size, config.platform)
-        new = [Entry(name, descriptor, pulled) for name in names or (None,)]
+        oci = as_oci(manifest)
+        for document in (config, manifest, oci):
+            await to_thread.run_sync(self._blobs.put, document.digest, document.raw)
+        listed = replace(oci.descriptor, platform=config.platform)
+        new = [Entry(name, manifest.descriptor, listed, pulled) for name in names or (None,)]
         entries = await self._change(lambda old: [*_without_names(old, names), *new])
         return self._image(manifest.digest, entries, new[0].name)
 
     async def tag(self, image: Image, name: Reference) -> Image:
-        """Give an image one more name."""
-        return await self.add((name,), image.manifest, image.config, image.pulled_digest)
+        """Give an image one more name. Raises NoSuchImage where it has been removed meanwhile."""
+
+        def change(entries: tuple[Entry, ...]) -> list[Entry]:
+            mine = [entry for entry in entries if entry.manifest.digest == image.manifest.digest]
+            if not mine:
+                raise NoSuchImage(image.name)
+            new = replace(mine[0], name=name, pulled=image.pulled_digest)
+            return [*_without_names(entries, (name,)), new]
+
+        entries = await self._change(change)
+        return self._image(image.manifest.digest, entries, name)
 
     async def untag(self, digest: Digest, names: Sequence[Reference]) -> None:
         """Take these names from the image of this manifest; without names left, it is forgotten."""
@@ -174,25 +245,53 @@ class Images:
 
     async def _change(self, change: Callable[[tuple[Entry, ...]], list[Entry]]) -> tuple[Entry, ...]:
         async with hold(self._paths.lock("index")):
-            entries = _tidy(change(self.entries()))
+            ours, others = self._read_index()
+            entries = _tidy(change(ours))
+            names = {str(entry.name) for entry in entries}
             document = {
                 "schemaVersion": 2,
                 "mediaType": "application/vnd.oci.image.index.v1+json",
-                "manifests": [entry.to_json() for entry in entries],
+                "manifests": [
+                    *(entry.to_json() for entry in entries),
+                    *(_without_name(other, names) for other in others),
+                ],
             }
             content = json.dumps(document, indent=1).encode()
             write_durably(self._paths.index, content, beside=self._paths.ingests)
             return entries
 
 
+def _is_ours(entry: dict[str, Any]) -> bool:
+    """We wrote it: it is an image, with the digest that was pulled, and its name is spelled as we do."""
+    annotations = entry.get("annotations") or {}
+    if entry.get("mediaType") != OCI_MANIFEST or _PULLED not in annotations:
+        return False
+    name = annotations.get(_NAME)
+    try:
+        return name is None or str(Reference.parse(name)) == name
+    except InvalidReference:
+        return False
+
+
+def _without_name(other: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """An entry of another tool; its name is taken away if it is ours now, for a name leads to one image."""
+    annotations = other.get("annotations") or {}
+    if annotations.get(_NAME) not in names:
+        return other
+    return {**other, "annotations": {key: annotations[key] for key in annotations if key != _NAME}}
+
+
 def _read_entry(entry: dict[str, Any]) -> Entry:
-    descriptor = Descriptor.from_json(entry, "an entry of index.json")
-    name = descriptor.annotations.get(_NAME)
-    pulled = descriptor.annotations.get(_PULLED)
+    listed = Descriptor.from_json(entry, "an entry of index.json")
+    name = listed.annotations.get(_NAME)
+    original = listed.annotations.get(_MANIFEST)
+    manifest = Descriptor.from_json(json.loads(original), "an entry of index.json") if original else listed
+    pulled = listed.annotations.get(_PULLED)
     return Entry(
         Reference.parse(name) if name else None,
-        descriptor,
-        Digest.parse(pulled) if pulled else descriptor.digest,
+        manifest,
+        listed,
+        Digest.parse(pulled) if pulled else manifest.digest,
     )
 
 
@@ -206,7 +305,7 @@ def _by_name(text: str, entries: Sequence[Entry]) -> Entry | None:
 
 def _without_names(entries: Sequence[Entry], names: Sequence[Reference]) -> list[Entry]:
     """These names lead nowhere now; what they led to stays, under its other names or without one."""
-    return [Entry(None, e.manifest, e.pulled) if e.name in names else e for e in entries]
+    return [replace(entry, name=None) if entry.name in names else entry for entry in entries]
 
 
 def _tidy(entries: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -38,17 +38,18 @@ class Ingest:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what is pending, and move the watermark."""
+        """Write what is pending, and move the watermark. Raises DiskFull, StoreUnwritable."""
         content = memoryview(b"".join(self._pending))
         self._pending.clear()
         self._pending_size = 0
-        while content:
-            with store_errors(self.path):
+        # A thread that writes cannot be called back: it must not go on when the file is somebody else's.
+        with anyio.CancelScope(shield=True), store_errors(self.path):
+            while content:
                 written = await self._file.write(content)
-            content = content[written:]
-            self.watermark += written
-            self._grown.set()
-            self._grown = anyio.Event()
+                content = content[written:]
+                self.watermark += written
+                self._grown.set()
+                self._grown = anyio.Event()
 
     async def wait_beyond(self, have: int) -> int:
         """Wait until the watermark is above `have`; returns it."""
@@ -60,8 +61,7 @@ class Ingest:
         """Throw everything away: it turned out to be something else."""
         self._pending.clear()
         self._pending_size = 0
-        with store_errors(self.path):
-            await self._file.seek(0)
+        with anyio.CancelScope(shield=True), store_errors(self.path):
             await self._file.truncate(0)
         self.watermark = 0
 
@@ -72,7 +72,7 @@ async def ingesting(path: Path, size: int, batch: int) -> AsyncIterator[Ingest]:
 
     What is pending is written also when the block is left by an error: it was received.
     """
-    with store_errors(path):
+    with anyio.CancelScope(shield=True), store_errors(path):
         file = await aiofiles.open(path, "ab", buffering=0)
     try:
         with store_errors(path):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import InvalidManifest, StoreCorrupt
-from aiodocker_lite.store.durable import remove_tree, store_errors
+from aiodocker_lite.store.durable import store_errors, sync_directory
 from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.trees import remove_tree
 
 _RECORD = "layer.json"
 _FILES = "fs"
@@ -57,7 +58,10 @@ class Layers:
         self._paths = paths
 
     def find(self, diff_id: Digest) -> LayerRecord | None:
-        """The record of an unpacked layer, or None. Raises StoreCorrupt."""
+        """The record of an unpacked layer, or None; of one that is damaged nothing is known.
+
+        Raises StoreCorrupt where it cannot be read.
+        """
         path = self._paths.layer(diff_id) / _RECORD
         try:
             found = json.loads(path.read_bytes())
@@ -69,10 +73,10 @@ class Layers:
                 found["skipped"],
                 found["verifiedAt"],
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, KeyError, TypeError, InvalidManifest):
             return None
-        except (OSError, ValueError, KeyError, TypeError, InvalidManifest) as error:
-            raise StoreCorrupt(str(path), str(error)) from error
+        except OSError as error:
+            raise StoreCorrupt(str(path), error.strerror or str(error)) from error
 
     def files(self, diff_id: Digest) -> Path:
         """The directory that overlayfs takes as a lower one."""
@@ -102,3 +106,14 @@ class Layers:
     def write_record(self, record: LayerRecord) -> None:
         """Add its record to a staged layer."""
         (self._paths.staging(record.diff_id) / _RECORD).write_bytes(record.to_json())
+
+    def remove(self, diff_id: Digest) -> None:
+        """Remove a layer. Raises StoreUnwritable.
+
+        The record goes first: what a removal leaves that was killed is no layer.
+        """
+        path = self._paths.layer(diff_id)
+        with store_errors(path):
+            (path / _RECORD).unlink(missing_ok=True)
+            sync_directory(path)
+        remove_tree(path)

@@ -10,7 +10,7 @@ import fcntl
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -24,78 +24,84 @@ async def hold(
     path: Path, *, shared: bool = False, on_wait: Callable[[], None] | None = None
 ) -> AsyncIterator[None]:
     """Hold the lock of this file while the block runs; `on_wait` is told if somebody else has it."""
-    with store_errors(path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if on_wait is not None:
-            on_wait()
-        fd = await _Waiter(fd, kind).wait()
-    try:
+    with _opened(path) as fd:
+        if not _take(path, fd, kind):
+            if on_wait is not None:
+                on_wait()
+            await _wait(path, fd, kind)
         yield
+
+
+@contextmanager
+def hold_now(path: Path) -> Iterator[bool]:
+    """Hold the lock if nobody else does; the block is told whether it has it."""
+    with _opened(path) as fd:
+        yield _take(path, fd, fcntl.LOCK_EX)
+
+
+def is_held(path: Path) -> bool:
+    """Somebody holds this lock, and not only together with others; nobody holds what is not there."""
+    with store_errors(path):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+    try:
+        # Two who ask at the same moment share the lock: neither takes the other for its holder.
+        return not _take(path, fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
 
 
 @contextmanager
-def hold_now(path: Path, *, shared: bool = False) -> Iterator[bool]:
-    """Hold the lock if nobody else does; the block is told whether it has it."""
+def _opened(path: Path) -> Iterator[int]:
     with store_errors(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield fd
     finally:
         os.close(fd)
 
 
-class _Waiter:
-    """Waits for a lock in a thread of its own.
+def _take(path: Path, fd: int, kind: int) -> bool:
+    with store_errors(path):
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
-    A thread in flock(2) cannot be called back. So it is a daemon, which does not keep the
-    process from ending, and it owns the descriptor until it hands it over: when nobody waits
-    any more, it closes it, and with it gives the lock up.
+
+async def _wait(path: Path, fd: int, kind: int) -> None:
+    """Wait for a lock in a thread of its own.
+
+    A thread in flock(2) cannot be called back. So it is a daemon, which does not keep the process
+    from ending, and it waits with a descriptor of its own: a lock belongs to the open file behind
+    all its descriptors. Whoever gives up closes his, and when the lock comes after all, the thread
+    closes the last one and with it gives the lock up.
     """
+    duplicate = os.dup(fd)
+    token = lowlevel.current_token()
+    ended = anyio.Event()
+    failures: list[OSError] = []
 
-    def __init__(self, fd: int, kind: int) -> None:
-        self._fd = fd
-        self._kind = kind
-        self._token = lowlevel.current_token()
-        self._held = anyio.Event()
-        self._handover = threading.Lock()
-        self._abandoned = False
-
-    async def wait(self) -> int:
-        threading.Thread(target=self._flock, name="lock", daemon=True).start()
+    def wait() -> None:
         try:
-            await self._held.wait()
-        except BaseException:
-            with self._handover:
-                self._abandoned = True
-                if self._held.is_set():
-                    os.close(self._fd)
-            raise
-        return self._fd
+            fcntl.flock(duplicate, kind)
+        except OSError as error:
+            failures.append(error)
+        finally:
+            os.close(duplicate)
+        with suppress(RuntimeError):  # the event loop has ended, and with it whoever waited
+            from_thread.run_sync(ended.set, token=token)
 
-    def _flock(self) -> None:
-        fcntl.flock(self._fd, self._kind)
-        with self._handover:
-            if self._abandoned:
-                os.close(self._fd)
-                return
-        try:
-            from_thread.run_sync(self._announce, token=self._token)
-        except RuntimeError:  # the event loop has ended, and with it whoever waited
-            os.close(self._fd)
-
-    def _announce(self) -> None:
-        if self._abandoned:
-            os.close(self._fd)
-        else:
-            self._held.set()
+    try:
+        threading.Thread(target=wait, name="lock", daemon=True).start()
+    except BaseException:
+        os.close(duplicate)
+        raise
+    await ended.wait()
+    with store_errors(path):
+        for failure in failures:
+            raise failure

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import StoreUnwritable
+from aiodocker_lite.store.durable import store_errors, write_durably
 
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _EMPTY_INDEX = {
@@ -69,11 +69,13 @@ class Paths:
     def create(self) -> None:
         """Make the directories and files of an empty store where they are missing.
 
-        Raises StoreUnwritable.
+        Raises DiskFull, StoreUnwritable.
         """
-        try:
+        with store_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             for directory in (
+                self.blobs,
+                self.layers,
                 self.blobs / "sha256",
                 self.blobs / "sha512",
                 self.layers / "sha256",
@@ -83,13 +85,8 @@ class Paths:
                 self.root / "locks",
             ):
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for path, content in ((self.layout, _LAYOUT), (self.index, _EMPTY_INDEX)):
-                if not path.exists():
-                    with path.open("x") as file:
-                        json.dump(content, file)
-        except FileExistsError:
-            # Another process makes the same store at this moment.
-            if not self.root.is_dir():
-                raise StoreUnwritable(str(self.root), "it is not a directory") from None
-        except OSError as error:
-            raise StoreUnwritable(str(error.filename or self.root), error.strerror or str(error)) from error
+        for path, document in ((self.index, _EMPTY_INDEX), (self.layout, _LAYOUT)):
+            if not path.exists():
+                # Another process may make the same store at this moment, and already have an image in it.
+                content = json.dumps(document).encode()
+                write_durably(path, content, beside=self.ingests, replace=False)

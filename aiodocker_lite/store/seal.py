@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from aiodocker_lite import syscalls
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.store.durable import store_errors, sync_directory
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.trees import remove_tree
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Finished:
+    """What waits to be sealed, and what became of it."""
+
     blob: Digest | None
     layer: LayerRecord | None
-    sealed: bool = False
+    done: anyio.Event
+    error: Exception | None = None
 
 
 class Sealer:
@@ -37,42 +43,77 @@ class Sealer:
 
         Whoever comes while a sync is under way waits for the next one, which serves all who
         wait: an image of many layers costs a few syncs, most of them while others still unpack.
-        Raises DiskFull, StoreUnwritable.
+        Raises DiskFull, StoreUnwritable: for what could not be sealed, the others are.
         """
-        mine = _Finished(blob, layer)
+        mine = _Finished(blob, layer, anyio.Event())
         self._ready.append(mine)
         try:
             async with self._turn:
-                if not mine.sealed:
+                if mine in self._ready:
                     batch, self._ready = self._ready, []
-                    await to_thread.run_sync(self._seal_all, batch)
+                    with anyio.CancelScope(shield=True):
+                        await to_thread.run_sync(self._seal_all, batch)
         finally:
             if mine in self._ready:
                 self._ready.remove(mine)
+            else:
+                # Whoever is cancelled throws his files away: not while they are being published.
+                with anyio.CancelScope(shield=True):
+                    await mine.done.wait()
+        if mine.error is not None:
+            raise mine.error
 
     def _seal_all(self, batch: list[_Finished]) -> None:
-        parents: set[Path] = set()
-        with store_errors(self._paths.root):
+        try:
             for one in batch:
-                if one.layer is not None:
-                    self._layers.write_record(one.layer)
-            fd = os.open(self._paths.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                syscalls.syncfs(fd)
-            finally:
-                os.close(fd)
+                with self._failing([one]):
+                    if one.layer is not None:
+                        self._layers.write_record(one.layer)
+            with self._failing(batch):
+                self._sync()
+            parents: dict[Path, list[_Finished]] = {}
             for one in batch:
-                if one.blob is not None:
-                    parents.add(_publish(self._paths.ingest(one.blob), self._paths.blob(one.blob)))
-                if one.layer is not None:
-                    diff_id = one.layer.diff_id
-                    parents.add(_publish(self._paths.staging(diff_id), self._paths.layer(diff_id)))
-            for parent in parents:
-                sync_directory(parent)
-        for one in batch:
-            one.sealed = True
+                if one.error is None:
+                    with self._failing([one]):
+                        for parent in self._publish(one):
+                            parents.setdefault(parent, []).append(one)
+            for parent, served in parents.items():
+                with self._failing(served):
+                    sync_directory(parent)
+        finally:
+            from_thread.run_sync(_announce, batch)
+
+    @contextmanager
+    def _failing(self, batch: list[_Finished]) -> Iterator[None]:
+        """What goes wrong is the error of these, and raised where they are waited for."""
+        try:
+            with store_errors(self._paths.root):
+                yield
+        except Exception as error:
+            for one in batch:
+                one.error = one.error or error
+
+    def _sync(self) -> None:
+        fd = os.open(self._paths.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syscalls.syncfs(fd)
+        finally:
+            os.close(fd)
+
+    def _publish(self, one: _Finished) -> Iterator[Path]:
+        if one.blob is not None:
+            target = self._paths.blob(one.blob)
+            self._paths.ingest(one.blob).rename(target)
+            yield target.parent
+        if one.layer is not None:
+            target = self._paths.layer(one.layer.diff_id)
+            if self._layers.find(one.layer.diff_id) is None:
+                # Left by a removal that was killed, or with a record that is damaged.
+                remove_tree(target)
+                self._paths.staging(one.layer.diff_id).rename(target)
+            yield target.parent
 
 
-def _publish(source: Path, target: Path) -> Path:
-    source.rename(target)
-    return target.parent
+def _announce(batch: list[_Finished]) -> None:
+    for one in batch:
+        one.done.set()
