@@ -96,9 +96,10 @@ class Unpackers:
             await self._idle.pop().end()
 
     async def warm_up(self) -> None:
-        """Have one process ready, for something will come soon."""
-        if not self._idle:
-            self._idle.append(await _start())
+        """Have one process ready, for something will come soon; not one more than allowed."""
+        if not self._idle and self._turns.value:
+            async with self._turns:
+                self._idle.append(await _start())
 
     async def unpack(self, job: Job, wait_beyond: WaitBeyond, consumed: Callable[[int], None]) -> Unpacked:
         """Unpack one layer while its file still grows; `consumed` hears how far it is.
@@ -133,7 +134,10 @@ class Unpackers:
 async def _start() -> _Worker:
     # -I -S: neither the user's environment nor site-packages' start-up files; 20 ms instead of 40.
     command = [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_PARENT, *filter(None, sys.path)]
-    return _Worker(await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL))
+    # Cancelled half-way, a start would leave a process that nobody knows.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+    return _Worker(process)
 
 
 async def _feed(worker: _Worker, job: Job, wait_beyond: WaitBeyond) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aiodocker_lite.errors import InvalidLayer, LimitExceeded, UnsafeEntry
+from aiodocker_lite.layer import sparse
 from aiodocker_lite.settings import Limits
 
 REGULAR = b"0"
@@ -35,7 +36,9 @@ _ZEROS = bytes(_RECORD)
 _USTAR = b"ustar\x00"
 _GNU = b"ustar  \x00"
 _XATTR = b"SCHILY.xattr."
-_SPARSE = b"GNU.sparse."
+_GNU_SPARSE = b"S"
+_SPARSE_00 = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
+_SPARSE_NAME = b"GNU.sparse.name"
 _NANO = 1_000_000_000
 _TIME_MAX = (1 << 63) // _NANO - 1
 _ID_MAX = (1 << 32) - 2
@@ -55,6 +58,8 @@ class Entry:
     mtime: int
     device: tuple[int, int] = (0, 0)
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    segments: list[sparse.Segment] | None = None
+    """Where the data goes in a file of this size; None: all of it, without holes."""
 
     @property
     def printable(self) -> str:
@@ -159,6 +164,8 @@ class TarReader:
                 self._number(header[329:337], "device number"),
                 self._number(header[337:345], "device number"),
             )
+        elif kind == _GNU_SPARSE:
+            entry.kind = REGULAR
         elif kind not in _HEADER_ONLY and kind != _VOLUME_LABEL:
             raise UnsafeEntry(self._layer, entry.printable, f"its type {kind!r} is not supported")
         self._check(entry)
@@ -167,7 +174,43 @@ class TarReader:
             entry.size = 0
         self._data_left = entry.size
         self._padding = -entry.size % _RECORD
+        if entry.kind == REGULAR and (kind == _GNU_SPARSE or sparse.is_pax_sparse(pax)):
+            try:
+                self._find_holes(entry, header if kind == _GNU_SPARSE else None, pax)
+            except ValueError as error:
+                raise UnsafeEntry(self._layer, entry.printable, f"a sparse file: {error}") from error
         return entry
+
+    def _find_holes(self, entry: Entry, header: bytes | None, pax: dict[bytes, bytes]) -> None:
+        """Give a sparse entry its real size and its map. Raises ValueError."""
+        if header is not None:
+            size, segments = sparse.old_gnu_map(
+                header,
+                self._sparse_record,
+                lambda text: self._number(text, "sparse map"),
+                self._limits.header_bytes,
+            )
+        elif sparse.has_map_in_data(pax):
+            size = sparse.pax_real_size(pax)
+            segments = sparse.map_from_data(self._data_record, self._limits.header_bytes)
+        else:
+            size, segments = sparse.pax_real_size(pax), sparse.pax_map(pax)
+        sparse.check_map(segments, size, self._data_left)
+        entry.size, entry.segments = size, segments
+
+    def _sparse_record(self) -> bytes:
+        """A record with more of an old map; it stands between the header and the data."""
+        record = self._take(_RECORD)
+        if record is None:
+            raise ValueError("its map is truncated")
+        return record
+
+    def _data_record(self) -> bytes:
+        """The next record of the data itself."""
+        if self._data_left < _RECORD:
+            raise ValueError("its map is truncated")
+        self._data_left -= _RECORD
+        return self._sparse_record()
 
     def _check(self, entry: Entry) -> None:
         if max(len(entry.name), len(entry.link)) > self._limits.name_bytes:
@@ -211,19 +254,30 @@ class TarReader:
     def _pax_records(self, content: bytes) -> dict[bytes, bytes]:
         """Records of the form ``length key=value\\n``; the last of equal keys wins."""
         records: dict[bytes, bytes] = {}
+        pieces: list[bytes] = []
         position = 0
         while position < len(content):
             space = content.find(b" ", position, position + 20)
-            digits = content[position:space] if space >= 0 else b""
-            length = int(digits) if digits.isdigit() else 0
-            end = position + length
+            digits = content[position:space] if space > position else b""
+            end = position + (int(digits) if digits.isdigit() else 0)
             key, equals, value = content[space + 1 : end - 1].partition(b"=")
-            if end > len(content) or end <= space or content[end - 1 : end] != b"\n" or not equals or not key:
+            # A record without a length would begin where it ends, for ever (CVE-2019-20907).
+            if (
+                not position < space < end <= len(content)
+                or content[end - 1] != 0x0A
+                or not key
+                or not equals
+            ):
                 if not content[position:].strip(b"\0"):
                     break
                 raise InvalidLayer(self._layer, "a PAX record in its tar data is malformed")
             records[key] = value
+            if key in _SPARSE_00:
+                # The one key of which all count: format 0.0 of sparse maps.
+                pieces.append(value)
             position = end
+        if pieces:
+            records[b"GNU.sparse.map"] = b",".join(pieces)
         return records
 
     def _apply_pax(self, entry: Entry, pax: dict[bytes, bytes]) -> None:
@@ -242,8 +296,8 @@ class TarReader:
                 entry.mtime = self._pax_time(entry, value)
             elif key.startswith(_XATTR):
                 entry.xattrs[key[len(_XATTR) :]] = value
-            elif key.startswith(_SPARSE):
-                raise UnsafeEntry(self._layer, entry.printable, "sparse files are not supported yet")
+            elif key == _SPARSE_NAME:
+                entry.name = value
 
     def _pax_time(self, entry: Entry, text: bytes) -> int:
         """Seconds with a fraction, as nanoseconds; digits beyond the ninth are cut off."""

@@ -148,9 +148,11 @@ class _Unpacker:
         mode = entry.mode & 0o777
         fd = self._place_anew(path, lambda name, parent: os.open(name, _CREATE, mode, dir_fd=parent))
         try:
-            for piece in reader.data():
-                while len(rest := piece[os.write(fd, piece) :]):
-                    piece = rest
+            if entry.segments is None:
+                for piece in reader.data():
+                    _write(fd, piece)
+            else:
+                _write_with_holes(fd, reader.data(), entry)
             if self._must_chown(entry):
                 os.chown(fd, entry.uid, entry.gid)
             for key, value in entry.xattrs.items():
@@ -311,6 +313,23 @@ class _Unpacker:
             if mode & _SPECIAL_BITS or not self._rules.privileged:
                 os.chmod(b".", mode)  # noqa: PTH101
             os.utime(b".", ns=(mtime, mtime))
+
+
+def _write(fd: int, piece: memoryview) -> None:
+    while len(piece := piece[os.write(fd, piece) :]):
+        pass
+
+
+def _write_with_holes(fd: int, data: Iterator[memoryview], entry: Entry) -> None:
+    """Data to its places; what lies between stays a hole."""
+    os.ftruncate(fd, entry.size)
+    piece = memoryview(b"")
+    for offset, length in entry.segments or ():
+        os.lseek(fd, offset, os.SEEK_SET)
+        while length:
+            piece = piece or next(data)
+            _write(fd, piece[:length])
+            length, piece = length - len(piece[:length]), piece[length:]
 
 
 def _is_whiteout(found: os.stat_result) -> bool:

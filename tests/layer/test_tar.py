@@ -100,6 +100,8 @@ def test_a_pax_size_moves_the_next_header() -> None:
         (pax({b"mtime": b"nan"}) + header(b"a"), UnsafeEntry, "no number"),
         (pax({b"size": b"9"}) + tars.gnu_long(b"n") + header(b"a"), InvalidLayer, "another extension header"),
         (pax_raw(b"0 path=x\n") + header(b"a"), InvalidLayer, "PAX record"),
+        (pax_raw(b"9 path=x\nno length at all, no space") + header(b"a"), InvalidLayer, "PAX record"),
+        (pax_raw(b"9 path=x\n path=x\n") + header(b"a"), InvalidLayer, "PAX record"),
         (pax_raw(b"99 path=x\n") + header(b"a"), InvalidLayer, "PAX record"),
         (pax_raw(b"9 path=xy") + header(b"a"), InvalidLayer, "PAX record"),
         (pax_raw(b"-5 path=x\n") + header(b"a"), InvalidLayer, "PAX record"),
@@ -108,9 +110,9 @@ def test_a_pax_size_moves_the_next_header() -> None:
         (pax({b"path": b"a\0b"}) + header(b"a"), UnsafeEntry, "zero byte"),
         (pax({b"path": b"x" * 5000}) + header(b"a"), LimitExceeded, "4096"),
         (header(b"h", b"x", size=2 << 20), LimitExceeded, "1048576"),
-        (header(b"a", b"S"), UnsafeEntry, "not supported"),
+        (header(b"a", b"M"), UnsafeEntry, "not supported"),
         (header(b"a", b"D"), UnsafeEntry, "not supported"),
-        (pax({b"GNU.sparse.major": b"1"}) + header(b"a"), UnsafeEntry, "sparse"),
+        (pax({b"GNU.sparse.major": b"1"}) + header(b"a"), UnsafeEntry, "a sparse file"),
     ],
 )  # fmt: skip
 def test_malformed_headers_are_refused_with_a_reason(
