@@ -31,6 +31,7 @@
     │   ├── StoreCorrupt
     │   └── DiskFull
     ├── WorkerDied             an unpacking process ended without a word
+    ├── WorkerNotStarted
     └── RunError               the container, or the way to it
         ├── IsolationUnavailable
         ├── NoSuchContainer
@@ -475,6 +476,16 @@ class WorkerDied(EngineError):
 
     slug = "worker-died"
     message = "the process that unpacked layer {layer} ended early: {reason}"
+
+
+@dataclass(eq=False)
+class WorkerNotStarted(EngineError):
+    """An unpacking process cannot be started: too many processes or open files, or no memory."""
+
+    reason: str
+
+    slug = "worker-not-started"
+    message = "cannot start a process to unpack layers: {reason}"
 
 
 # --- run -----------------------------------------------------------------------------------

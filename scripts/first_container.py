@@ -11,9 +11,9 @@ from pathlib import Path
 
 import anyio
 from anyio import to_thread
-from scripts.pack_shell import pack_shell
 
 from aiodocker_lite import Engine, Settings
+from scripts.pack_shell import pack_shell
 
 PROGRAM = str(Path(sys.executable).with_name("aiodocker-lite"))
 

@@ -7,6 +7,7 @@ interpreter lock (measured: 1.2 times the wall time).
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import WorkerDied, from_message
+from aiodocker_lite.errors import WorkerDied, WorkerNotStarted, from_message
 from aiodocker_lite.layer.unpack import Unpacked
 from aiodocker_lite.settings import Limits
 
@@ -136,7 +137,10 @@ async def _start() -> _Worker:
     command = [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_PARENT, *filter(None, sys.path)]
     # Cancelled half-way, a start would leave a process that nobody knows.
     with anyio.CancelScope(shield=True):
-        process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        try:
+            process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        except OSError as error:
+            raise WorkerNotStarted(os.strerror(error.errno or 0)) from error
     return _Worker(process)
 
 

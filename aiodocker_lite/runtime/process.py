@@ -54,6 +54,8 @@ class ContainerProcess:
 
     def signal(self, number: int) -> None:
         """Send a signal to the container's first process; one that has ended is no error."""
+        if self._pidfd < 0:
+            return
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, number)
 
@@ -79,5 +81,6 @@ class ContainerProcess:
         return bool(heard >> (number - 1) & 1)
 
     def close(self) -> None:
-        """Let go of what names the process."""
+        """Let go of what names the process: it has ended."""
         os.close(self._pidfd)
+        self._pidfd = -1

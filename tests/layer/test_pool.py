@@ -20,6 +20,7 @@ from aiodocker_lite.errors import (
     StoreUnwritable,
     UnsafeEntry,
     WorkerDied,
+    WorkerNotStarted,
 )
 from aiodocker_lite.layer.pool import Job, Unpackers, WaitBeyond
 from aiodocker_lite.settings import Limits
@@ -172,3 +173,17 @@ async def test_a_file_longer_than_promised_is_not_read_on(tmp_path: Path) -> Non
 def children() -> list[int]:
     """Our child processes, by the kernel's list."""
     return [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
+
+
+async def test_a_process_that_cannot_be_started_is_one_clear_error(tmp_path: Path) -> None:
+    """No descriptor is left for its pipes."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with Unpackers(1) as unpackers:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 1, hard))  # noqa: PTH208
+        try:
+            with pytest.raises(WorkerNotStarted, match="Too many open files"):
+                await unpackers.unpack(job(tmp_path), all_of(BLOB), nobody_listens)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

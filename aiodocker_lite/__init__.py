@@ -1,0 +1,79 @@
+"""aiodocker_lite brings an image's bytes through a verifier into a directory, and starts a process in it.
+
+    async with Engine() as engine:
+        image = await engine.pull("alpine")
+        done = await engine.run(image, ["echo", "hello"])
+
+The map. Arrows point down only: a room never imports another room, and what two rooms share is
+a word, or a plain callable that a conductor passes in (`tests/test_architecture.py`).
+
+    words       errors digest reference platforms manifest verify inflate events settings syscalls
+                image options: what everybody speaks, standard library only (and the decompressors)
+    rooms       registry/   everything that asks over HTTP
+                fetch       one blob, however many requests it takes
+                layer/      what a layer is: decompress, tar, whiteout, beneath, unpack; worker and pool
+                store/      what owns bytes on disk: blobs, ingest, layers, images, containers, locks
+                archive/    docker-save and OCI archives
+                snapshot    layers to one root file system
+                users       passwd and group of an image, read without trust
+                bundle      image configuration and options to an OCI runtime spec
+                runtime/    what starts and watches processes
+                serve       the store as a read-only registry
+    conductors  pull load run: the only files that know the order
+    engine      opens, lends and closes what conductors use
+    cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
+
+Importing this package loads neither an event loop nor anything of a third party.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Digest": "digest",
+    "Engine": "engine",
+    "Finished": "engine",
+    "Image": "image",
+    "Limits": "settings",
+    "Mount": "options",
+    "Platform": "platforms",
+    "Reference": "reference",
+    "Removed": "engine",
+    "RunOptions": "options",
+    "Running": "run",
+    "Settings": "settings",
+    "Streams": "options",
+}
+
+if TYPE_CHECKING:
+    from aiodocker_lite.digest import Digest as Digest
+    from aiodocker_lite.engine import Engine as Engine
+    from aiodocker_lite.engine import Finished as Finished
+    from aiodocker_lite.engine import Removed as Removed
+    from aiodocker_lite.image import Image as Image
+    from aiodocker_lite.options import Mount as Mount
+    from aiodocker_lite.options import RunOptions as RunOptions
+    from aiodocker_lite.options import Streams as Streams
+    from aiodocker_lite.platforms import Platform as Platform
+    from aiodocker_lite.reference import Reference as Reference
+    from aiodocker_lite.run import Running as Running
+    from aiodocker_lite.settings import Limits as Limits
+    from aiodocker_lite.settings import Settings as Settings
+
+__all__ = [
+    "Digest", "Engine", "Finished", "Image", "Limits", "Mount", "Platform", "Reference", "Removed",
+    "RunOptions", "Running", "Settings", "Streams", "errors", "events",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562)."""
+    if name in ("errors", "events"):
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,5 @@
+"""``python -m aiodocker_lite``."""
+
+from aiodocker_lite.cli.app import main
+
+main()

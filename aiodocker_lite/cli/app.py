@@ -1,0 +1,58 @@
+"""The command table: a look at the arguments decides what is imported."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+_MODULES = {
+    "pull": "pull",
+    "load": "pull",
+    "run": "run",
+    "images": "images",
+    "inspect": "images",
+    "tag": "images",
+    "rmi": "images",
+    "ps": "containers",
+    "rm": "containers",
+    "login": "registry",
+    "logout": "registry",
+    "serve": "registry",
+}
+_GLOBAL_WITH_VALUE = ("--root",)
+
+
+def main() -> None:
+    """Run one command and exit with its code."""
+    try:
+        # Not at the top of the module, so that an interrupt is no traceback.
+        from aiodocker_lite.cli.exits import guarded, prepare_streams
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    prepare_streams()
+    arguments = sys.argv[1:]
+    verb = _verb(arguments)
+    sys.exit(guarded(lambda: _invoke(verb, arguments), is_run=verb == "run"))
+
+
+def _verb(arguments: list[str]) -> str | None:
+    """The first argument that is neither a global option nor the value of one."""
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in _GLOBAL_WITH_VALUE:
+            skip = True
+        elif not argument.startswith("-"):
+            return argument
+    return None
+
+
+def _invoke(verb: str | None, arguments: list[str]) -> int:
+    from aiodocker_lite.cli.verbs import build
+
+    app = build({verb: _MODULES[verb]} if verb in _MODULES else _MODULES)
+    # Not `app()`, which has its own opinion about errors.
+    with app.make_context("aiodocker-lite", arguments) as context:
+        result = app.invoke(context)
+    return result if isinstance(result, int) else 0

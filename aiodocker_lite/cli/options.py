@@ -1,0 +1,23 @@
+"""Options that several verbs have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only print the result.")]
+Platform = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OS/ARCH[/VARIANT]",
+        help="Another platform than this machine's.  [env: DOCKER_DEFAULT_PLATFORM]",
+    ),
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http and any certificate.")]
+Progress = Annotated[
+    str,
+    typer.Option(
+        "--progress", metavar="KIND", help="auto, tty, plain, json or quiet.  [env: AIODOCKER_LITE_PROGRESS]"
+    ),
+]

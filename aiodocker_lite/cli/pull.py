@@ -1,0 +1,126 @@
+"""`pull` and `load`: images into the store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+from aiodocker_lite.cli import exits
+from aiodocker_lite.cli.options import Insecure, Platform, Progress, Quiet
+from aiodocker_lite.cli.progress import Watch, watching
+from aiodocker_lite.cli.session import run_engine
+from aiodocker_lite.engine import Engine
+from aiodocker_lite.errors import EngineError, InvalidOption
+from aiodocker_lite.events import Event, ImageReady
+from aiodocker_lite.image import Image
+from aiodocker_lite.reference import Reference
+
+
+def pull(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME[:TAG|@DIGEST]...")],
+    quiet: Quiet = False,
+    platform: Platform = None,
+    insecure: Insecure = False,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Blobs to download at once.")] = 6,
+    progress: Progress = "auto",
+) -> int:
+    """Bring images from their registries into the store.
+
+    Several names are pulled at the same time, each blob once. What an interrupted pull
+    downloaded is kept, and the next pull continues there. Progress goes to standard error; the
+    last line on standard output is the full name of the image.
+    """
+    references = list(dict.fromkeys(Reference.parse(name) for name in names))
+    if not quiet and any(map(_has_default_tag, names)):
+        typer.echo("Using default tag: latest")
+
+    async def work(engine: Engine) -> int:
+        doing = f"Resolving {references[0].familiar}" if len(references) == 1 else "Resolving"
+        with watching("quiet" if quiet else progress, doing=doing) as watch:
+            return await _pull_all(engine, references, platform, watch, quiet=quiet)
+
+    return run_engine(context, work, many_bytes=True, insecure=insecure, downloads=jobs)
+
+
+def _has_default_tag(name: str) -> bool:
+    return ":" not in name.rpartition("/")[2] and Reference.parse(name).digest is None
+
+
+async def _pull_all(
+    engine: Engine, references: Sequence[Reference], platform: str | None, watch: Watch, *, quiet: bool
+) -> int:
+    failed = 0
+
+    async def one(reference: Reference) -> None:
+        nonlocal failed
+        fetched = True
+
+        def note(event: Event) -> None:
+            nonlocal fetched
+            if isinstance(event, ImageReady):
+                fetched = event.fetched
+            watch(event)
+
+        try:
+            image = await engine.pull(reference, platform=platform, progress=note)
+        except EngineError as error:
+            if len(references) == 1:
+                raise
+            failed += 1
+            watch.failed(reference.familiar, error)
+            with watch.aside():
+                exits.complain(error)
+        else:
+            with watch.aside():
+                _report(reference, image, fetched=fetched, quiet=quiet)
+
+    async with anyio.create_task_group() as tasks:
+        for reference in references:
+            tasks.start_soon(one, reference)
+    return 1 if failed else 0
+
+
+def _report(reference: Reference, image: Image, *, fetched: bool, quiet: bool) -> None:
+    """Docker's last lines, which scripts read."""
+    if not quiet:
+        newer = "Downloaded newer image for" if fetched else "Image is up to date for"
+        typer.echo(f"Digest: {image.pulled_digest}")
+        typer.echo(f"Status: {newer} {reference.familiar}")
+    typer.echo(str(reference))
+
+
+def load(
+    context: typer.Context,
+    input: Annotated[
+        str | None,
+        typer.Option("--input", "-i", metavar="FILE", help="Read from this file, not from standard input."),
+    ] = None,
+    quiet: Quiet = False,
+    platform: Platform = None,
+    progress: Progress = "auto",
+) -> int:
+    """Bring the images of an archive into the store.
+
+    Reads what `docker save`, `podman save` and `skopeo copy` write: docker and OCI archives,
+    plain or compressed (gzip, zstd, xz, bzip2), with one image or several.
+    """
+    if input is None and sys.stdin.isatty():
+        raise InvalidOption("--input", "requested load from stdin, but stdin is a terminal")
+
+    async def work(engine: Engine) -> int:
+        with watching("quiet" if quiet else progress, doing="Reading the archive") as watch:
+            source = Path(input) if input is not None else sys.stdin.buffer
+            for image in await engine.load(source, platform=platform, progress=watch):
+                for name in image.names:
+                    typer.echo(f"Loaded image: {name.familiar}")
+                if not image.names:
+                    typer.echo(f"Loaded image ID: {image.id}")
+        return 0
+
+    return run_engine(context, work, many_bytes=True)

@@ -1,0 +1,122 @@
+"""`run`: a command in a new container."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from aiodocker_lite.cli.options import Insecure, Platform
+from aiodocker_lite.cli.progress import watching
+from aiodocker_lite.cli.session import run_engine
+from aiodocker_lite.engine import Engine
+from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.options import Mount, RunOptions, Streams
+
+
+def run(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A name or an image ID.")],
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[COMMAND] [ARG]...", help="In the place of the image's own command."),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            "-e",
+            metavar="NAME[=VALUE]",
+            help="An environment variable; without VALUE, as it is here.",
+        ),
+    ] = None,
+    workdir: Annotated[
+        str | None, typer.Option("--workdir", "-w", metavar="DIR", help="The directory to begin in.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", "-u", metavar="USER[:GROUP]", help="By name or number.")
+    ] = None,
+    volume: Annotated[
+        list[str] | None,
+        typer.Option("--volume", "-v", metavar="SOURCE:TARGET[:ro]", help="Mount a path of this machine."),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--rm", help="Remove the container when it has ended.")] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="A name for the container.")
+    ] = None,
+    entrypoint: Annotated[
+        str | None, typer.Option("--entrypoint", metavar="COMMAND", help="In the place of the image's own.")
+    ] = None,
+    hostname: Annotated[
+        str | None, typer.Option("--hostname", "-h", metavar="NAME", help="The container's host name.")
+    ] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Pass standard input on.")] = False,
+    platform: Platform = None,
+    require_isolation: Annotated[
+        bool, typer.Option("--require-isolation", help="Refuse to run with less than all namespaces.")
+    ] = False,
+    insecure: Insecure = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Neither notices nor progress, only warnings.")
+    ] = False,
+) -> int:
+    """Run a command in a new container, and exit with its exit code.
+
+    The image is pulled where it is not in the store. SIGINT and SIGTERM are passed on to the
+    command. Exit codes: 125 if the container could not be started, 126 if its command cannot be
+    executed, 127 if it was not found, 128+n if signal n ended it, and otherwise its own.
+    """
+    options = RunOptions(
+        env=dict(filter(None, map(_variable, env or ()))),
+        mounts=tuple(Mount.parse(text) for text in volume or ()),
+        user=user,
+        workdir=workdir,
+        entrypoint=None if entrypoint is None else (entrypoint,),
+        hostname=hostname,
+        name=name,
+        remove=remove,
+        require_isolation=require_isolation,
+    )
+    # As docker does: the image of this name that is here may be another platform's.
+    wanted = platform or os.environ.get("DOCKER_DEFAULT_PLATFORM")
+    to_container: Callable[[int], None] | None = None
+
+    def pass_on(number: signal.Signals) -> bool:
+        if to_container is None:
+            return False
+        to_container(number)
+        return True
+
+    async def work(engine: Engine) -> int:
+        nonlocal to_container
+        streams = Streams(stdin=sys.stdin.fileno() if interactive else subprocess.DEVNULL)
+        with watching("quiet" if quiet else "auto") as watch:
+            async with engine.start(
+                image, command or (), options, streams=streams, platform=wanted, progress=watch
+            ) as running:
+                to_container = running.signal
+                try:
+                    return await running.wait()
+                finally:
+                    to_container = _ignore  # it has ended, and its exit code shall be ours
+
+    return run_engine(context, work, on_signal=pass_on, insecure=insecure)
+
+
+def _ignore(number: int) -> None:
+    """Nobody is left to hear a signal."""
+
+
+def _variable(text: str) -> tuple[str, str] | None:
+    """``NAME=VALUE``, or a bare name for the value it has here; None for one that is not set here."""
+    name, assigned, value = text.partition("=")
+    if not name:
+        raise InvalidOption("--env", f"'{text}' has no name")
+    if assigned:
+        return name, value
+    return (name, os.environ[name]) if name in os.environ else None

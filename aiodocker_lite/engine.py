@@ -1,0 +1,313 @@
+"""The engine opens, lends and closes what conductors use: the store, the network, the processes.
+
+Nothing heavy is imported before it is needed: listing images or running one that is here loads
+no network code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import anyio
+from anyio import to_thread
+
+from aiodocker_lite import events
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import ContainerFailed, ImageInUse, InvalidReference, NoSuchImage
+from aiodocker_lite.events import Progress
+from aiodocker_lite.image import Image
+from aiodocker_lite.options import RunOptions, Streams
+from aiodocker_lite.platforms import Platform
+from aiodocker_lite.reference import Reference
+from aiodocker_lite.settings import Settings
+from aiodocker_lite.store import Store
+from aiodocker_lite.store.durable import store_errors
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from aiodocker_lite.pull import Tools
+    from aiodocker_lite.registry.client import Registry
+    from aiodocker_lite.run import Running
+    from aiodocker_lite.store.containers import Container
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `remove` took away: names, and the digests of what nothing leads to any more."""
+
+    untagged: tuple[Reference, ...]
+    deleted: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A container that ended, and what it wrote."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Engine:
+    """Pull, keep and run images, without a daemon.
+
+    >>> async with Engine() as engine:
+    ...     image = await engine.pull("alpine")
+    ...     done = await engine.run(image, ["echo", "hello"])
+    ...     assert done.stdout == b"hello\\n"
+    """
+
+    def __init__(self, settings: Settings | None = None, *, registry: Registry | None = None) -> None:
+        self.settings = settings or Settings()
+        self._registry = registry
+        self._tools: Tools | None = None
+        self._closing = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self.store = Store(self.settings.root)
+        await self._closing.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._closing.__aexit__(kind, error, trace)
+
+    # --- getting images ----------------------------------------------------------------------
+
+    async def pull(
+        self,
+        image: str | Reference,
+        *,
+        platform: str | Platform | None = None,
+        progress: Progress = events.ignore,
+    ) -> Image:
+        """Bring an image from its registry into the store.
+
+        A platform that is named here is insisted on. Raises InvalidReference, RegistryError, ContentError, StoreError. Cancelling keeps what
+        was downloaded; the next pull continues there.
+        """
+        from aiodocker_lite.pull import pull
+
+        reference = Reference.parse(image) if isinstance(image, str) else image
+        wanted = self._platform(platform)
+        tools = await self._open_tools()
+        # The first worker starts while the network code is imported and the manifest is on its way.
+        await tools.unpackers.warm_up()
+        registry = await self._open_registry()
+        return await pull(
+            reference, registry, tools, platform=wanted, strict=platform is not None, progress=progress
+        )
+
+    async def load(
+        self,
+        archive: str | Path | BinaryIO,
+        *,
+        platform: str | Platform | None = None,
+        progress: Progress = events.ignore,
+    ) -> list[Image]:
+        """Bring the images of a `docker save` or OCI archive into the store, from a file or a stream.
+
+        Raises InvalidArchive, ContentError, StoreError.
+        """
+        from aiodocker_lite.load import load
+
+        source = Path(archive) if isinstance(archive, str) else archive
+        name = str(source) if isinstance(source, Path) else "standard input"
+        tools = await self._open_tools()
+        return await load(source, name, tools, platform=self._platform(platform), progress=progress)
+
+    # --- images that are here ----------------------------------------------------------------
+
+    async def images(self) -> list[Image]:
+        """Every image in the store. Raises StoreCorrupt."""
+        return await to_thread.run_sync(self.store.images.all)
+
+    async def image(self, name: str) -> Image:
+        """The image of this name or ID. Raises NoSuchImage."""
+        return self.store.images.find(name)
+
+    async def tag(self, image: str | Image, name: str | Reference) -> Image:
+        """Give an image one more name; one that led elsewhere leads here now."""
+        found = await self.image(image) if isinstance(image, str) else image
+        reference = Reference.parse(name) if isinstance(name, str) else name
+        return await self.store.images.tag(found, reference)
+
+    async def remove(self, name: str, *, force: bool = False) -> Removed:
+        """Take a name away, or with an ID all names; without names left, the image goes too.
+
+        Raises NoSuchImage, ImageInUse.
+        """
+        image = self.store.images.find(name)
+        names = image.names[:1] if _is_spelled(name, image.names) else image.names
+        if len(names) > 1 and not force:
+            raise ImageInUse(name, f"it has {len(names)} names; remove them one by one, or use --force")
+        if len(names) == len(image.names) and not force:
+            for container in self.store.containers.all():
+                if container.manifest == image.manifest.digest:
+                    raise ImageInUse(name, f"container {container.id[:12]} ({container.name}) is using it")
+        await self.store.images.untag(image.manifest.digest, names)
+        return Removed(names, await to_thread.run_sync(self.store.collect))
+
+    # --- running -----------------------------------------------------------------------------
+
+    async def find_or_pull(
+        self,
+        image: str | Image,
+        *,
+        platform: str | Platform | None = None,
+        progress: Progress = events.ignore,
+    ) -> Image:
+        """The image of this name or ID, pulled if it is not here, or here for another platform only."""
+        if isinstance(image, Image):
+            return image
+        try:
+            found = self.store.images.find(image)
+        except NoSuchImage:
+            reference = Reference.parse(image)
+            progress(events.Notice(f"Unable to find image '{reference.familiar}' locally"))
+            return await self.pull(reference, platform=platform, progress=progress)
+        wanted = self._platform(platform)
+        if platform is not None and found.config.platform.normal() not in wanted.accepts():
+            return await self.pull(image, platform=platform, progress=progress)
+        if found.verified != "Yes" and found.names:
+            progress(events.Notice(f"Image '{found.name}' is not complete"))
+            return await self.pull(found.names[0], platform=platform, progress=progress)
+        return found
+
+    @asynccontextmanager
+    async def start(
+        self,
+        image: str | Image,
+        command: Sequence[str] = (),
+        options: RunOptions | None = None,
+        *,
+        streams: Streams | None = None,
+        platform: str | Platform | None = None,
+        progress: Progress = events.ignore,
+    ) -> AsyncIterator[Running]:
+        """Start a container, and have it ended when the block is left.
+
+        Raises what `pull` raises if the image is not here, and RunError.
+        """
+        from aiodocker_lite.run import find_ladder, start
+
+        options, streams = options or RunOptions(), streams or Streams()
+        # First: what is refused shall be refused before anything is pulled.
+        ladder = find_ladder(self.store, options, progress)
+        found = await self.find_or_pull(image, platform=platform, progress=progress)
+        async with start(found, tuple(command), options, streams, self.store, ladder) as running:
+            yield running
+
+    async def run(
+        self,
+        image: str | Image,
+        command: Sequence[str] = (),
+        options: RunOptions | None = None,
+        *,
+        input: bytes | None = None,
+        check: bool = True,
+        platform: str | Platform | None = None,
+        progress: Progress = events.ignore,
+    ) -> Finished:
+        """Run a command in a new container to its end, and return what it wrote.
+
+        Raises what `start` raises, and ContainerFailed for an exit code other than 0 if `check`.
+        """
+        from aiodocker_lite.run import communicate
+
+        streams = Streams.captured(has_input=input is not None)
+        async with self.start(
+            image, command, options, streams=streams, platform=platform, progress=progress
+        ) as running:
+            finished = Finished(*await communicate(running, input))
+        if check and finished.exit_code:
+            text = finished.stderr.decode(errors="replace")
+            raise ContainerFailed(" ".join(running.container.command), finished.exit_code, text)
+        return finished
+
+    async def containers(self) -> list[Container]:
+        """Every container of the store, running or not."""
+        return await to_thread.run_sync(self.store.containers.all)
+
+    async def remove_container(self, name: str) -> None:
+        """Remove a container that has ended. Raises NoSuchContainer, ContainerRunning."""
+        container = self.store.containers.find(name)
+        await to_thread.run_sync(self.store.containers.remove, container)
+
+    # --- registries --------------------------------------------------------------------------
+
+    async def login(self, registry: str, username: str, password: str) -> Path:
+        """Check a user name and password with a registry and keep them; returns the file.
+
+        Raises LoginFailed, RegistryUnavailable.
+        """
+        from aiodocker_lite.registry.client import HttpRegistry
+        from aiodocker_lite.registry.credentials import save_credential
+
+        async with HttpRegistry(self.settings, credentials=lambda _: None) as client:
+            await client.login(registry, username, password)
+        return save_credential(registry, username, password)
+
+    async def logout(self, registry: str) -> bool:
+        """Forget what `login` kept for a registry; False if there was nothing."""
+        from aiodocker_lite.registry.credentials import erase_credential
+
+        return erase_credential(registry)
+
+    @asynccontextmanager
+    async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[tuple[str, int]]:
+        """Be a read-only registry with the images of the store; yields the address it listens on."""
+        from aiodocker_lite.serve import Shelf, serve
+
+        images = self.store.images
+        shelf = Shelf(names=images.names, manifest=images.raw_manifest, blob=self.store.blobs.path)
+        async with serve(shelf, host, port) as address:
+            yield address
+
+    # --- what is lent ------------------------------------------------------------------------
+
+    def _platform(self, chosen: str | Platform | None) -> Platform:
+        if chosen is None:
+            return self.settings.platform
+        return Platform.parse(chosen) if isinstance(chosen, str) else chosen
+
+    async def _open_tools(self) -> Tools:
+        if self._tools is None:
+            from aiodocker_lite.layer.pool import Unpackers
+            from aiodocker_lite.layer.privileges import may_apply_everything
+            from aiodocker_lite.pull import Tools
+
+            with store_errors(self.store.paths.ingests):
+                privileged = may_apply_everything(self.store.paths.ingests)
+            self._tools = Tools(
+                self.settings,
+                self.store,
+                await self._closing.enter_async_context(Unpackers(self.settings.workers)),
+                anyio.CapacityLimiter(self.settings.downloads),
+                privileged,
+            )
+        return self._tools
+
+    async def _open_registry(self) -> Registry:
+        if self._registry is None:
+            from aiodocker_lite.registry.client import HttpRegistry
+            from aiodocker_lite.registry.credentials import find_credential
+
+            client = HttpRegistry(self.settings, credentials=find_credential)
+            self._registry = await self._closing.enter_async_context(client)
+        return self._registry
+
+
+def _is_spelled(text: str, names: Sequence[Reference]) -> bool:
+    """The text is a way to write the first of these names, and not an image ID."""
+    try:
+        return bool(names) and Reference.parse(text).name == names[0].name
+    except InvalidReference:
+        return False

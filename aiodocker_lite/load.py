@@ -1,0 +1,72 @@
+"""An archive to images: the same way as a pull, with a file in the place of the registry."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from anyio import from_thread, to_thread
+
+from aiodocker_lite import events
+from aiodocker_lite.archive import ArchivedImage, Section, read_archive
+from aiodocker_lite.events import Progress
+from aiodocker_lite.fetch import OpenAt
+from aiodocker_lite.image import Image
+from aiodocker_lite.manifest import Descriptor
+from aiodocker_lite.platforms import Platform
+from aiodocker_lite.pull import Tools, bring_layers
+from aiodocker_lite.store.durable import store_errors
+
+_CHUNK = 1 << 20
+
+
+async def load(
+    source: Path | BinaryIO, name: str, tools: Tools, *, platform: Platform, progress: Progress
+) -> list[Image]:
+    """Bring every image of an archive into the store; each is visible as soon as it is whole.
+
+    Raises InvalidArchive, ContentError, StoreError.
+    """
+    ingests = tools.store.paths.ingests
+
+    def spool() -> BinaryIO:
+        with store_errors(ingests):
+            return tempfile.TemporaryFile(dir=ingests)
+
+    def on_bytes(_: int) -> None:
+        from_thread.check_cancelled()
+
+    read = partial(read_archive, source, name=name, spool=spool, platform=platform, on_bytes=on_bytes)
+    archive = await to_thread.run_sync(read)
+    with archive:
+        async with tools.store.counting_on_content():
+            return [await _load_image(image, tools, progress) for image in archive.images]
+
+
+async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress) -> Image:
+    manifest, config = archived.manifest, archived.config
+    title = archived.names[0].familiar if archived.names else config.digest.short
+    progress(events.Resolved(title, manifest.digest, config.platform, manifest.layers))
+
+    def open_blob(layer: Descriptor) -> OpenAt:
+        return partial(_read_section, archived.layers[layer.digest])
+
+    await bring_layers(manifest, config, open_blob, tools, progress)
+    image = await tools.store.images.add(archived.names, manifest, config, manifest.digest)
+    progress(events.ImageReady(image.name, manifest.digest, fetched=True))
+    return image
+
+
+@asynccontextmanager
+async def _read_section(section: Section, offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def chunks() -> AsyncIterator[bytes]:
+        position = offset
+        while chunk := await to_thread.run_sync(section.read_at, position, _CHUNK):
+            yield chunk
+            position += len(chunk)
+
+    yield chunks()

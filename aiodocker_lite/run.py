@@ -1,0 +1,154 @@
+"""An image to a running process: a container's directory, a root file system, a spec, a launch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import anyio
+from anyio import to_thread
+from anyio.abc import ByteReceiveStream, ByteSendStream
+
+from aiodocker_lite import events
+from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
+from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage
+from aiodocker_lite.events import Progress
+from aiodocker_lite.image import Image
+from aiodocker_lite.options import RunOptions, Streams
+from aiodocker_lite.runtime.ladder import Ladder, probe
+from aiodocker_lite.runtime.launch import launch
+from aiodocker_lite.runtime.network import write_network_files
+from aiodocker_lite.runtime.process import ContainerProcess
+from aiodocker_lite.snapshot import flatten, plan_rootfs
+from aiodocker_lite.store import Store
+from aiodocker_lite.store.containers import Container
+from aiodocker_lite.users import resolve_user
+
+_DRAIN = 5.0
+"""Seconds in which output must end after the process has; without a pid namespace others may hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A container whose process runs."""
+
+    container: Container
+    process: ContainerProcess
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+        return self.container.id
+
+    @property
+    def stdin(self) -> ByteSendStream | None:
+        """What the process reads, if a pipe was asked for."""
+        return self.process.stdin
+
+    @property
+    def stdout(self) -> ByteReceiveStream | None:
+        """What the process writes, if a pipe was asked for."""
+        return self.process.stdout
+
+    @property
+    def stderr(self) -> ByteReceiveStream | None:
+        """What the process complains about, if a pipe was asked for."""
+        return self.process.stderr
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code, 128 + n for signal n."""
+        return await self.process.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the container's first process."""
+        self.process.signal(number)
+
+    async def stop(self, *, grace: float = 10.0) -> int:
+        """End it: SIGTERM, `grace` seconds, SIGKILL. Returns the exit code."""
+        return await self.process.stop(grace=grace)
+
+
+@asynccontextmanager
+async def start(
+    image: Image,
+    command: tuple[str, ...],
+    options: RunOptions,
+    streams: Streams,
+    store: Store,
+    ladder: Ladder,
+) -> AsyncIterator[Running]:
+    """Start a container of an image that is here; it is ended when the block is left.
+
+    Raises UsageError, RunError, StoreError.
+    """
+    merged = tuple(merge_command(image.config.defaults, command, options))
+    async with AsyncExitStack() as stack:
+        async with store.counting_on_content():
+            if not all(map(store.layers.find, image.config.diff_ids)):
+                raise NoSuchImage(image.name)  # it was removed since it was found
+            container = await stack.enter_async_context(
+                store.containers.living(image, merged, name=options.name, remove=options.remove)
+            )
+        layers = [store.layers.files(diff_id) for diff_id in image.config.diff_ids]
+        plan = plan_rootfs(layers, container.path, overlay=ladder.overlay)
+        if plan.upper is None:
+            await to_thread.run_sync(flatten, plan)
+        hostname = chosen_hostname(options, container.id[:12])
+        spec = build_spec(
+            image.config,
+            command,
+            options,
+            rootfs=plan.root,
+            hostname=hostname,
+            files=write_network_files(container.path, hostname),
+            uid_map=ladder.uid_map,
+            gid_map=ladder.gid_map,
+        )
+        async with launch(
+            spec,
+            plan,
+            ladder.rung,
+            resolve_user=resolve_user,
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+        ) as process:
+            yield Running(container, process)
+        if process.returncode is not None:
+            store.containers.write_exit(container, process.returncode)
+
+
+def find_ladder(store: Store, options: RunOptions, progress: Progress) -> Ladder:
+    """Find out how much isolation this machine permits, and say so. Raises IsolationUnavailable."""
+    ladder = probe(store.paths.containers)
+    progress(events.Notice(ladder.environment_line))
+    if options.require_isolation and not ladder.is_isolated:
+        raise IsolationUnavailable("namespaces", ladder.cause)
+    for warning in ladder.warnings:
+        progress(events.Notice(warning))
+    return ladder
+
+
+async def communicate(running: Running, data: bytes | None) -> tuple[int, bytes, bytes]:
+    """Feed a container that has pipes, and read it to its end: exit code, output, complaints."""
+    stdout, stderr = bytearray(), bytearray()
+
+    async def read(stream: ByteReceiveStream | None, into: bytearray) -> None:
+        if stream is not None:
+            async for chunk in stream:
+                into += chunk
+
+    async def feed(stream: ByteSendStream) -> None:
+        with suppress(anyio.BrokenResourceError):  # it may not want to read all of it
+            await stream.send(data or b"")
+        await stream.aclose()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read, running.stdout, stdout)
+        tasks.start_soon(read, running.stderr, stderr)
+        if running.stdin is not None:
+            tasks.start_soon(feed, running.stdin)
+        code = await running.wait()
+        tasks.cancel_scope.deadline = anyio.current_time() + _DRAIN
+    return code, bytes(stdout), bytes(stderr)

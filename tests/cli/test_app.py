@@ -1,0 +1,136 @@
+"""The command table: what each verb says of itself, what it refuses, and what it does not import."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from aiodocker_lite import __version__
+from tests.fakes.commands import Adl, Names, command, environment, run_command
+
+VERBS = [
+    (
+        "pull [OPTIONS] NAME[:TAG|@DIGEST]...",
+        "-q,--quiet --platform --insecure --jobs --progress -h,--help",
+    ),
+    ("load [OPTIONS]", "-i,--input -q,--quiet --platform --progress -h,--help"),
+    (
+        "run [OPTIONS] IMAGE [COMMAND] [ARG]...",
+        (
+            "-e,--env -w,--workdir -u,--user -v,--volume --rm --name --entrypoint -h,--hostname "
+            "-i,--interactive --platform --require-isolation --insecure -q,--quiet --help"
+        ),
+    ),
+    ("images [OPTIONS] [NAME[:TAG]]", "-q,--quiet --no-trunc --format -h,--help"),
+    ("inspect [OPTIONS] IMAGE...", "-h,--help"),
+    ("tag [OPTIONS] IMAGE NAME[:TAG]", "-h,--help"),
+    ("rmi [OPTIONS] IMAGE...", "-f,--force -h,--help"),
+    ("ps [OPTIONS]", "-a,--all -q,--quiet --no-trunc -h,--help"),
+    ("rm [OPTIONS] CONTAINER...", "-h,--help"),
+    ("login [OPTIONS] [SERVER]", "-u,--username -p,--password --password-stdin --insecure -h,--help"),
+    ("logout [OPTIONS] [SERVER]", "-h,--help"),
+    ("serve [OPTIONS]", "--host --port -h,--help"),
+]
+HEAVY = {"aiohttp", "aiofiles", "rich", "typer.rich_utils", "uvloop", "pydantic"}
+
+
+# --- help ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("usage", "options"), VERBS, ids=lambda text: text.partition(" ")[0])
+def test_every_verb_has_help(adl: Adl, root: Path, usage: str, options: str) -> None:
+    """On standard output, in docker's notation, with a word about each option; and without a store."""
+    done = adl(usage.split()[0], "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[0] == f"Usage: aiodocker-lite {usage}"
+    offered = re.findall(r"^  (?:(-\w), )?(--[a-z-]+)(?: \S+)?\s+\S.*$", done.out, re.MULTILINE)
+    assert [",".join(filter(None, names)) for names in offered] == options.split()
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert not root.exists()
+
+
+def test_the_command_line_has_help(adl: Adl) -> None:
+    """With all verbs, and for who types nothing."""
+    done = adl("--help")
+    assert done.code == 0
+    verbs = re.findall(r"^  ([a-z]+)  ", done.out.partition("Commands:")[2], re.MULTILINE)
+    assert verbs == [usage.split()[0] for usage, _ in VERBS]
+    assert "..." not in done.out.partition("Commands:")[2], "each says it in one line"
+    assert adl() == done
+    assert adl("-h") == done
+
+
+@pytest.mark.parametrize("program", ["aiodocker-lite", "adl"])
+def test_the_version_is_printed(tmp_path: Path, program: str) -> None:
+    """By both names that are installed."""
+    done = run_command([str(Path(sys.executable).with_name(program)), "--version"], environment(tmp_path))
+    assert (done.code, done.out, done.err) == (0, f"aiodocker-lite {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing"], ["No such command 'nothing'.", "see: aiodocker-lite --help"]),
+        (["--nothing"], ["No such option: --nothing", "see: aiodocker-lite --help"]),
+        (["pull", "--nothing"], ["No such option: --nothing", "see: aiodocker-lite pull --help"]),
+        (["run", "--rm=x"], ["Option '--rm' does not take a value.", "see: aiodocker-lite run --help"]),
+        (["rmi"], ["Missing argument 'IMAGE...'.", "see: aiodocker-lite rmi --help"]),
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_shows_the_way_to_help(adl: Adl, words: list[str], said: list[str]) -> None:
+    """With docker's exit code for it, and nothing on standard output."""
+    done = adl(*words)
+    assert (done.code, done.out) == (125, "")
+    assert done.err.splitlines() == [f"aiodocker-lite: {line}" for line in said]
+
+
+# --- imports -------------------------------------------------------------------------------
+
+
+def imported(report: str) -> set[str]:
+    """The modules in the report of `python -X importtime`."""
+    return set(re.findall(r"^import time:.*\|\s*(\S+)\s*$", report, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "words", ["images", "inspect BOX", "ps -a", "run --rm BOX true", "run --help", "--help", "--version"]
+)
+def test_what_needs_no_network_loads_no_network_code(
+    stocked: Path, names: Names, tmp_path: Path, words: str
+) -> None:
+    """Each of these imports takes longer than the command itself."""
+    argv = command(stocked, *words.replace("BOX", names.box).split())
+    done = run_command([argv[0], "-X", "importtime", *argv[1:]], environment(tmp_path))
+    assert done.code == 0
+    found = imported(done.err)
+    assert "typer" in found
+    assert not found & HEAVY
+
+
+def test_a_cached_run_on_a_terminal_draws_nothing(stocked: Path, names: Names, tmp_path: Path) -> None:
+    """So it does not load what draws, either."""
+    ours, terminal = os.openpty()
+    argv = command(stocked, "run", "--rm", names.box, "true")
+    environ = environment(tmp_path, TERM="xterm-256color", PYTHONPROFILEIMPORTTIME="1")
+    with (
+        subprocess.Popen(argv, env=environ, stderr=terminal) as process,
+        os.fdopen(ours, "rb", buffering=0) as screen,
+    ):
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # the end of a terminal that nobody has open any more
+            while chunk := screen.read(1 << 16):
+                shown += chunk
+        assert process.wait() == 0
+    report = shown.decode().replace("\r", "")
+    assert "Environment detected: " in report
+    assert "aiodocker_lite.cli.live" in imported(report)
+    assert not imported(report) & HEAVY
+    assert "\x1b" not in report

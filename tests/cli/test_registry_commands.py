@@ -1,0 +1,140 @@
+"""`login`, `logout` and `serve`, as whole processes; with other people's registries and clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.archives import run_tool
+from tests.fakes.commands import Adl, Names, Start, command, environment
+from tests.fakes.images import image, layer, write_layout
+from tests.fakes.processes import PASSWORD, USER, RealRegistry
+
+SECRET = f"{PASSWORD}\n".encode()
+
+
+@pytest.fixture
+def locked(basic_registry: RealRegistry, tmp_path: Path) -> str:
+    """The name of an image in a registry that wants a password."""
+    layout = write_layout(tmp_path / "layout", {"app": image(layer({"a": b"b"}))})
+    return basic_registry.push(layout, "cli/app", "app")
+
+
+def test_who_is_logged_in_can_pull(
+    adl: Adl, basic_registry: RealRegistry, locked: str, tmp_path: Path
+) -> None:
+    """Until the logout; the password is kept where docker keeps it, and others cannot read it."""
+    server = basic_registry.address
+    denied = adl("pull", locked)
+    assert denied.code == 1
+    assert denied.sentence.startswith(f"pull access denied for {locked}:latest, repository does not exist or")
+    assert "(credentials used: anonymous)" in denied.sentence
+
+    wrong = adl("login", "-u", USER, "--password-stdin", server, stdin=b"wrong\n")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.sentence == f"login to {server} failed: unauthorized: authentication required"
+    config = tmp_path / ".docker/config.json"
+    assert not config.exists()
+
+    done = adl("login", "--username", USER, "--password-stdin", f"http://{server}/v2/", stdin=SECRET)
+    assert (done.code, done.out, done.err) == (0, "Login Succeeded\n", "")
+    assert config.stat().st_mode & 0o7777 == 0o600
+    assert list(json.loads(config.read_text())["auths"]) == [server]
+    assert adl("pull", "-q", locked).out == f"{locked}:latest\n"
+
+    assert adl("logout", server).out == f"Removing login credentials for {server}\n"
+    again = adl("logout", server)
+    assert (again.code, again.out) == (0, f"Not logged in to {server}\n")
+    assert adl("pull", locked).code == 1
+
+
+def test_a_password_in_the_open_is_warned_about(adl: Adl, basic_registry: RealRegistry) -> None:
+    """It works, as it does with docker; DOCKER_CONFIG says where it is kept."""
+    done = adl(
+        "login", "-u", USER, "-p", PASSWORD, basic_registry.address, env={"DOCKER_CONFIG": "/dev/null"}
+    )
+    assert done.err.splitlines()[0] == (
+        "WARNING! Using --password via the CLI is insecure. Use --password-stdin."
+    )
+    assert done.code == 125
+    assert done.sentence.startswith("cannot use /dev/null/config.json: ")
+
+
+def test_a_person_is_asked(basic_registry: RealRegistry, root: Path, tmp_path: Path) -> None:
+    """On a terminal, and nobody sees what is typed as password."""
+    ours, terminal = os.openpty()
+    argv = ["setsid", "--ctty", "--wait", *command(root, "login", basic_registry.address)]
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    with subprocess.Popen(argv, env=environment(tmp_path), **streams) as process:  # type: ignore[call-overload]
+        os.close(terminal)
+        screen = b""
+        for asked, answer in ((b"Username: ", USER), (b"Password: ", PASSWORD)):
+            while not screen.endswith(asked):
+                screen += os.read(ours, 100)
+            os.write(ours, f"{answer}\n".encode())
+        while b"Succeeded" not in screen:
+            screen += os.read(ours, 100)
+        assert process.wait() == 0
+    os.close(ours)
+    assert PASSWORD.encode() not in screen
+    assert screen.splitlines()[0] == f"Username: {USER}".encode()
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code", "sentence"),
+    [
+        (["--password-stdin"], b"x", 125, "invalid value for --password-stdin: it needs --username"),
+        (["-u", "a", "--password-stdin"], b"", 125, "invalid value for --password: the password is empty"),
+        (["-u", "a", "-p", "b", "--password-stdin"], b"", 125, "invalid value for --password-stdin: it cannot"),
+        (["-u", "a"], b"x", 125, "invalid value for --password-stdin: it is needed where standard input is no"),
+        (["-u", "a", "--password-stdin", ""], b"x", 125, "invalid value for SERVER: '' has no host name"),
+        (["-u", "a", "--password-stdin", "localhost:1"], b"x", 1, "cannot reach localhost:1: connection refus"),
+    ],
+    ids=["no user", "no password", "two passwords", "no terminal", "no server", "nobody there"],
+)  # fmt: skip
+def test_a_login_that_cannot_be_is_one_sentence(
+    adl: Adl, words: list[str], stdin: bytes, code: int, sentence: str
+) -> None:
+    """Nobody is asked for what a script forgot."""
+    done = adl("login", *words, stdin=stdin)
+    assert (done.code, done.out) == (code, "")
+    assert done.sentence.startswith(sentence), done.err
+
+
+def test_the_store_is_served_until_a_signal(start: Start, names: Names, tmp_path: Path) -> None:
+    """It says where; other tools pull from there; and it goes at once."""
+    process = start("serve", "--port", "0")
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    match = re.fullmatch(r"Serving /.* on http://127\.0\.0\.1:(\d+)\n", line)
+    assert match, line
+    name = f"docker://127.0.0.1:{match[1]}/{names.box.partition('/')[2]}"
+    target = f"oci:{tmp_path / 'copy'}:latest"
+    run_tool("skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", name, target)
+    assert (tmp_path / "copy/index.json").exists()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=2) == 143
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
+def test_nobody_but_this_machine_is_served(adl: Adl, host: str) -> None:
+    """There is no lock on it yet."""
+    done = adl("serve", "--host", host)
+    assert (done.code, done.out) == (125, "")
+    assert done.sentence == f"invalid value for host: '{host}' is not a loopback address, such as 127.0.0.1"
+
+
+def test_a_port_that_is_taken_is_one_sentence(adl: Adl, names: Names) -> None:
+    """Which one, and why not."""
+    port = names.registry.address.rpartition(":")[2]
+    done = adl("serve", "--port", port)
+    assert done.code == 125
+    assert done.sentence == f"invalid value for port: 127.0.0.1:{port} is already in use"

@@ -1,0 +1,99 @@
+"""SIGKILL at random moments: nothing that is on disk is fetched again, and the end is the same."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from aiodocker_lite import Engine, Settings
+from tests.fakes.images import image, layer, noise
+from tests.fakes.registry import FakeRegistry
+from tests.fakes.trees import read_tree
+
+KILLS = 20
+BATCH = 64 * 1024
+LAYERS = [layer({f"d{n}/f{m}": noise(1000 + 40_000 * n, f"{n}.{m}") for m in range(12)}) for n in range(4)]
+PULL = f"""
+import sys, anyio
+from pathlib import Path
+from aiodocker_lite import Engine, Settings
+async def main():
+    settings = Settings(root=Path(sys.argv[1]), batch={BATCH}, workers=2)
+    async with Engine(settings) as engine:
+        await engine.pull(sys.argv[2], progress=lambda event: print(type(event).__name__, flush=True))
+anyio.run(main)
+"""
+
+
+async def kill_after(events: int, store: Path, name: str) -> bool:
+    """Pull in a process of its own, and kill it after so many events; True if it had ended before."""
+    command = [sys.executable, "-c", PULL, str(store), name]
+    async with await anyio.open_process(command, stdout=subprocess.PIPE, stderr=None) as process:
+        assert process.stdout is not None
+        lines = BufferedByteReceiveStream(process.stdout)
+        try:
+            for _ in range(events):
+                await lines.receive_until(b"\n", 100)
+        except anyio.IncompleteRead:
+            assert await process.wait() == 0
+            return True
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        return False
+
+
+async def test_a_killed_pull_fetches_only_the_missing_bytes(tmp_path: Path) -> None:
+    """Each request begins where the file on disk ends, and what is sealed is not asked for.
+
+    What was received and not yet on disk is less than one batch for each layer, for that is
+    when it is written.
+    """
+    chance = random.Random(20)
+    store, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    async with FakeRegistry() as registry:
+        registry.add("app", "latest", image(*LAYERS))
+        name = f"{registry.address}/app"
+        killed = 0
+        while killed < KILLS:
+            expected = kept(store)
+            registry.requests.clear()
+            ended = await kill_after(chance.randrange(1, 75), store, name)
+            for seen in registry.asked("GET", "/blobs/"):
+                digest = seen.path.rpartition("/")[2]
+                if digest in expected:
+                    assert seen.headers.get("Range", "bytes=0-") == f"bytes={expected[digest]}-", digest
+            sealed = {digest for digest, size in expected.items() if size < 0}
+            assert not sealed & {seen.path.rpartition("/")[2] for seen in registry.asked("GET", "/blobs/")}
+            killed += not ended
+            if ended:
+                subprocess.run(["rm", "-r", str(store)], check=True)
+        async with Engine(Settings(root=store)) as engine:
+            survivor = await engine.pull(name)
+            assert survivor.verified == "Yes"
+            assert list((store / "ingest").iterdir()) == []
+        async with Engine(Settings(root=undisturbed)) as other:
+            await other.pull(name)
+    for diff_id in survivor.config.diff_ids:
+        place = f"layers/sha256/{diff_id.hex}/fs"
+        trees = [read_tree(root / place) for root in (store, undisturbed)]
+        # Parents that the layer does not name have the time at which they were made.
+        times = [{path: node for path, node in tree.items() if b"/" in path} for tree in trees]
+        assert times[0] == times[1]
+
+
+def kept(store: Path) -> dict[str, int]:
+    """What a store has of each layer: bytes in its ingest file, or -1 for a sealed blob."""
+    found = {}
+    for each in LAYERS:
+        partial = store / f"ingest/sha256-{each.digest.hex}"
+        if (store / f"blobs/sha256/{each.digest.hex}").exists():
+            found[str(each.digest)] = -1
+        elif partial.exists():
+            found[str(each.digest)] = partial.stat().st_size
+    return found

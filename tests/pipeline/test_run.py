@@ -1,0 +1,164 @@
+"""From an image in the store to a process and back, by the library."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anyio
+import pytest
+
+from aiodocker_lite import Engine, Mount, RunOptions
+from aiodocker_lite.errors import (
+    CommandNotFound,
+    ContainerFailed,
+    ContainerNameTaken,
+    ContainerRunning,
+    ImageInUse,
+    NoSuchImage,
+)
+from aiodocker_lite.events import Event, Notice
+from tests.fakes.images import image, layer
+from tests.fakes.processes import program
+from tests.fakes.registry import FakeRegistry
+
+REMOVE = RunOptions(remove=True)
+
+
+@pytest.fixture
+async def name(engine: Engine) -> str:
+    """The name of a pulled image with busybox in it."""
+    busybox = Path(program("busybox")).read_bytes()
+    links = {f"bin/{applet}": busybox for applet in ("sh",)}
+    passwd = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n"
+    base = layer({"bin/": b"", **links, "etc/": b"", "etc/passwd": passwd, "tmp/": b""}, mode=0o755)
+    upper = layer({"etc/.wh.gone": b"", "etc/here": b"upper"})
+    what = image(
+        base, layer({"etc/gone": b"lower"}), upper, config={"Cmd": ["/bin/sh", "-c", "echo default"]}
+    )
+    async with FakeRegistry() as registry:
+        registry.add("busybox", "latest", what)
+        text = f"{registry.address}/busybox"
+        await engine.pull(text)
+    return text
+
+
+def sh(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+async def test_a_command_runs_in_the_image(engine: Engine, name: str) -> None:
+    """Its output comes back, and the image's own command is the default."""
+    done = await engine.run(name, sh("echo hi; echo oh >&2; cat /etc/here; ls /etc"), REMOVE)
+    assert (done.exit_code, done.stderr) == (0, b"oh\n")
+    assert done.stdout == b"hi\nupper" + b"here\nhostname\nhosts\npasswd\nresolv.conf\n"
+    assert (await engine.run(name, options=REMOVE)).stdout == b"default\n"
+
+
+async def test_an_exit_code_is_an_error_only_if_it_shall_be(engine: Engine, name: str) -> None:
+    """`check` as in the standard library, with what was written on standard error."""
+    assert (await engine.run(name, sh("exit 3"), REMOVE, check=False)).exit_code == 3
+    assert (
+        await engine.run(name, sh("/bin/sh -c 'kill -9 $$'; exit $?"), REMOVE, check=False)
+    ).exit_code == 137
+    with pytest.raises(ContainerFailed, match="ended with status 4") as caught:
+        await engine.run(name, sh("echo why >&2; exit 4"), REMOVE)
+    assert caught.value.stderr == "why\n"
+
+
+async def test_input_is_passed_on(engine: Engine, name: str) -> None:
+    """More than a pipe holds, in both directions at once."""
+    data = os.urandom(3_000_000)
+    assert (await engine.run(name, ["/bin/sh", "-c", "cat"], REMOVE, input=data)).stdout == data
+
+
+async def test_options_reach_the_process(engine: Engine, name: str, tmp_path: Path) -> None:
+    """Environment, directory, user, volumes and host name."""
+    (tmp_path / "file").write_text("from the host")
+    tmp_path.chmod(0o755)
+    options = RunOptions(
+        env={"A": "b c"},
+        workdir="/new/dir",
+        user="user",
+        hostname="box",
+        mounts=(Mount("/data", str(tmp_path), read_only=True),),
+        remove=True,
+    )
+    script = 'echo "$A|$PWD|$(id -u)|$HOME|$(hostname)|$(cat /data/file)"; touch /data/x 2>&1'
+    done = await engine.run(name, sh(script), options, check=False)
+    assert (
+        done.stdout == b"b c|/new/dir|1000|/home|box|from the host\ntouch: /data/x: Read-only file system\n"
+    )
+
+
+async def test_a_container_writes_into_its_own_layer(engine: Engine, name: str) -> None:
+    """What it writes is gone with it, and the image stays as it was."""
+    await engine.run(name, sh("echo x > /etc/passwd; rm -r /etc/here"), REMOVE)
+    assert b"root" in (await engine.run(name, sh("cat /etc/passwd /etc/here"), REMOVE)).stdout
+    assert await engine.containers() == []
+
+
+async def test_a_container_stays_until_it_is_removed(engine: Engine, name: str) -> None:
+    """With its name, its exit code and its image; which then cannot be removed."""
+    await engine.run(name, sh("exit 5"), RunOptions(name="kept"), check=False)
+    (container,) = await engine.containers()
+    assert (container.name, container.exit_code, container.running) == ("kept", 5, False)
+    with pytest.raises(ContainerNameTaken, match="'kept' is already in use"):
+        await engine.run(name, sh("true"), RunOptions(name="kept"))
+    with pytest.raises(ImageInUse, match="kept"):
+        await engine.remove(name)
+    await engine.remove_container("kept")
+    removed = await engine.remove(name)
+    assert len(removed.untagged) == 1
+    assert len(removed.deleted) == 8, "three layers as blob and unpacked, configuration and manifest"
+
+
+async def test_a_running_container_can_be_talked_to(engine: Engine, name: str) -> None:
+    """Through pipes, with signals, and it cannot be removed meanwhile."""
+    from aiodocker_lite import Streams
+
+    script = "trap 'echo term; exit 7' TERM; echo ready; while read line; do echo got $line; done; sleep 100 & wait"
+    async with engine.start(name, sh(script), REMOVE, streams=Streams.captured(has_input=True)) as running:
+        assert running.stdout is not None
+        assert running.stdin is not None
+        assert await running.stdout.receive() == b"ready\n"
+        await running.stdin.send(b"one\n")
+        assert await running.stdout.receive() == b"got one\n"
+        with pytest.raises(ContainerRunning):
+            await engine.remove_container(running.id)
+        await running.stdin.aclose()
+        running.signal(15)
+        with anyio.fail_after(10):
+            assert await running.wait() == 7
+
+
+async def test_leaving_the_block_ends_the_container(engine: Engine, name: str) -> None:
+    """Also when it ignores what it is asked; nothing is left of it."""
+    from aiodocker_lite import Streams
+
+    async with engine.start(name, sh("echo up; sleep 1000"), REMOVE, streams=Streams.captured()) as running:
+        pid = running.process.pid
+        assert running.stdout is not None
+        await running.stdout.receive()
+    assert not Path(f"/proc/{pid}").exists()
+    assert await engine.containers() == []
+
+
+async def test_what_cannot_be_run_is_one_sentence(engine: Engine, name: str) -> None:
+    """An unknown command, an unknown image; a missing image is announced before it is pulled."""
+    with pytest.raises(CommandNotFound, match='exec: "nothing": executable file not found'):
+        await engine.run(name, ["nothing"], REMOVE)
+    events: list[Event] = []
+    with pytest.raises(Exception, match="cannot reach localhost:1"):
+        await engine.run("localhost:1/nothing", progress=events.append)
+    assert Notice("Unable to find image 'localhost:1/nothing:latest' locally") in events
+    with pytest.raises(NoSuchImage):
+        await engine.image("localhost:1/nothing")
+
+
+async def test_the_environment_is_announced(engine: Engine, name: str) -> None:
+    """The line that users know comes before anything runs."""
+    events: list[Event] = []
+    await engine.run(name, sh("true"), REMOVE, progress=events.append)
+    (notice,) = [event for event in events if isinstance(event, Notice)]
+    assert notice.text.startswith("Environment detected: inContainer=")
