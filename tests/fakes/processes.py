@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +26,31 @@ _PACKAGES = {
 }
 _SERVICE = "test-registry"
 _ISSUER = "test-issuer"
+
+
+SERVERS: set[int] = set()
+"""The registries that run for the whole session: children of ours that no test means."""
+
+
+def children() -> list[int]:
+    """The child processes of all our threads, by the kernel's lists; also the dead that nobody buried."""
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that has just ended
+            found += map(int, (task / "children").read_text().split())
+    return [pid for pid in found if pid not in SERVERS]
+
+
+def descendants() -> set[int]:
+    """Every process that descends from this one."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found - SERVERS:
+        found |= more
+    return found - {os.getpid()}
 
 
 def program(name: str) -> str:
@@ -78,12 +104,14 @@ def running_registry(directory: Path, auth: Mapping[str, object]) -> Iterator[st
         process = subprocess.Popen(
             [program("docker-registry"), "serve", str(directory / "config.yml")], stdout=log, stderr=log
         )
+    SERVERS.add(process.pid)
     try:
         _wait_for(port, process, directory / "log")
         yield f"localhost:{port}"
     finally:
         process.terminate()
         process.wait()
+        SERVERS.discard(process.pid)
 
 
 def htpasswd(directory: Path) -> dict[str, object]:

@@ -24,6 +24,7 @@ from aiodocker_lite.errors import (
 )
 from aiodocker_lite.layer.pool import Job, Unpackers, WaitBeyond
 from aiodocker_lite.settings import Limits
+from tests.fakes.processes import children
 from tests.fakes.tars import END, file
 
 PLAIN = b"".join(file(b"f%d" % n, os.urandom(40_000)) for n in range(50)) + END
@@ -168,11 +169,6 @@ async def test_a_file_longer_than_promised_is_not_read_on(tmp_path: Path) -> Non
     async with Unpackers(1) as unpackers:
         with pytest.raises((DigestMismatch, SizeMismatch, InvalidLayer)):
             await unpackers.unpack(what, all_of(BLOB[:-1]), nobody_listens)
-
-
-def children() -> list[int]:
-    """Our child processes, by the kernel's list."""
-    return [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
 
 
 async def test_a_process_that_cannot_be_started_is_one_clear_error(tmp_path: Path) -> None:

@@ -44,11 +44,11 @@ def make(path: Path, size: int, *pieces: tuple[int, bytes]) -> None:
 
 @pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
 def test_what_gnu_tar_packs_is_unpacked_with_its_holes(tmp_path: Path, options: list[str]) -> None:
-    """Content and size are the same, a gigabyte of nothing takes no space, and what follows is found."""
+    """Content and size are the same, megabytes of nothing take no space, and what follows is found."""
     source = tmp_path / "source"
     source.mkdir()
     make(source / "hole", 3 << 20)
-    make(source / "end", (1 << 30) + 3, (1 << 30, b"end"))
+    make(source / "end", (64 << 20) + 3, (64 << 20, b"end"))
     make(source / "many", 61 << 17, *((n << 17, bytes([65 + n % 26]) * 700) for n in range(60)))
     make(source / "next", 5, (0, b"after"))
     packed = subprocess.run(

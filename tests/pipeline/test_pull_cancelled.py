@@ -19,6 +19,7 @@ from aiodocker_lite.errors import RegistryUnavailable
 from aiodocker_lite.events import Event, LayerDownloaded, Waiting
 from aiodocker_lite.store.locks import hold_now
 from tests.fakes.images import image, layer, noise
+from tests.fakes.processes import children
 from tests.fakes.registry import FakeRegistry, cut
 from tests.fakes.stores import flaws, layer_files
 
@@ -110,15 +111,6 @@ async def pulled_whole(settings: Settings, name: str) -> None:
     assert layer_files(settings.root) == FILES
     assert flaws(settings.root) == []
     assert list((settings.root / "ingest").iterdir()) == []
-
-
-def children() -> list[int]:
-    """The child processes of all our threads, by the kernel's lists; also the dead that nobody buried."""
-    found = []
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(FileNotFoundError):  # a thread that has just ended
-            found += (task / "children").read_text().split()
-    return [int(pid) for pid in found]
 
 
 def descriptors() -> list[str]:

@@ -28,26 +28,13 @@ from aiodocker_lite.options import RunOptions
 from aiodocker_lite.runtime.ladder import probe
 from aiodocker_lite.runtime.launch import launch
 from aiodocker_lite.users import User, resolve_user
+from tests.fakes.processes import descendants
 from tests.runtime import driver
 from tests.runtime.conftest import HERE, Run
 
 Check = Callable[[], Awaitable[None]]
 
 LOOPS = [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})]
-
-
-def processes_of_this() -> set[int]:
-    """Every process that descends from this one."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {os.getpid()}
 
 
 def has_ended(pidfd: int, seconds: float) -> bool:
@@ -62,7 +49,7 @@ async def nothing_left(tmp_path: Path) -> Check:
 
     def state() -> tuple[set[int], list[str], bool]:
         has_mounts = str(tmp_path) in Path("/proc/self/mountinfo").read_text()
-        return processes_of_this(), sorted(path.name for path in Path("/proc/self/fd").iterdir()), has_mounts
+        return descendants(), sorted(path.name for path in Path("/proc/self/fd").iterdir()), has_mounts
 
     # An event loop opens some things when it first needs them.
     await anyio.run_process(["true"])
@@ -248,7 +235,7 @@ def test_nothing_survives_a_killed_engine(
         assert engine.stdout is not None
         pid = int(engine.stdout.readline())
         below = {engine.pid, pid}
-        pidfds = [os.pidfd_open(other) for other in processes_of_this() | below]
+        pidfds = [os.pidfd_open(other) for other in descendants() | below]
         engine.kill()
         try:
             assert all(has_ended(pidfd, 5) for pidfd in pidfds)
@@ -264,7 +251,7 @@ async def test_a_helper_that_dies_takes_the_container_with_it(
     for number in range(2):
         container = tmp_path / f"c{number}"
         async with driver.started([layer], container, ["/bin/sleep", "1000"]) as process:
-            watching = sorted(processes_of_this() - {process.pid})
+            watching = sorted(descendants() - {process.pid})
             assert len(watching) == 2
             os.kill(watching[number], signal.SIGKILL)
             with anyio.fail_after(5):
@@ -275,7 +262,7 @@ async def test_a_starter_that_dies_early_is_said(layer: Path, tmp_path: Path, is
     """A process that ends without a word becomes one sentence, not an endless wait."""
 
     def kill_and_resolve(text: str, passwd: bytes, group: bytes) -> User:
-        for pid in processes_of_this():
+        for pid in descendants():
             with suppress(ProcessLookupError):  # it may have died with another
                 os.kill(pid, signal.SIGKILL)
         return resolve_user(text, passwd, group)
