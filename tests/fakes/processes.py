@@ -57,7 +57,7 @@ def program(name: str) -> str:
     """The path of a program that the tests cannot do without."""
     path = shutil.which(name)
     if path is None:
-        raise FileNotFoundError(f"these tests need '{name}': apt-get install {_PACKAGES[name]}")
+        raise FileNotFoundError(f"these tests need '{name}': apt-get install {_PACKAGES.get(name, name)}")
     return path
 
 
