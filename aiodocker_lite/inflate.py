@@ -79,6 +79,12 @@ def decompressed(compressed: Iterator[bytes], kind: Compression) -> Iterator[byt
         raise Damaged(f"it is truncated: its {kind} data ends too early")
 
 
+def load_decoders() -> None:
+    """Import what layers need, for a process that soon cannot import anything any more."""
+    _new_decoder("gzip")
+    _new_decoder("zstd")
+
+
 def _new_decoder(kind: Compression) -> Callable[[], _Decoder]:
     match kind:
         case "gzip":

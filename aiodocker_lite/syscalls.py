@@ -83,6 +83,7 @@ _MACHINE = os.uname().machine
 _GENERIC = _MACHINE in ("aarch64", "riscv64", "loongarch64")
 _SYS_PIVOT_ROOT = 41 if _GENERIC else 155
 _SYS_KEYCTL = 219 if _GENERIC else 250
+_SYS_CAPGET = 90 if _GENERIC else 125
 _SYS_CAPSET = 91 if _GENERIC else 126
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -214,6 +215,15 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
         effective >> high, permitted >> high, inheritable >> high,
     )  # fmt: skip
     _checked(_libc.syscall(_SYS_CAPSET, header, data))
+
+
+def capget() -> tuple[int, int, int]:
+    """This thread's effective, permitted and inheritable capabilities (capget(2))."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    data = ctypes.create_string_buffer(24)
+    _checked(_libc.syscall(_SYS_CAPGET, header, data))
+    e0, p0, i0, e1, p1, i1 = struct.unpack("IIIIII", data.raw)
+    return e0 | e1 << 32, p0 | p1 << 32, i0 | i1 << 32
 
 
 def join_new_keyring() -> None:

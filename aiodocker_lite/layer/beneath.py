@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from aiodocker_lite import syscalls
+from aiodocker_lite.removal import remove_directory
 
 _PATH_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _LINKS_MAX = 40  # as many as the kernel follows
@@ -136,6 +137,4 @@ def remove_tree(name: bytes, parent: int) -> None:
     try:
         os.unlink(name, dir_fd=parent)
     except IsADirectoryError:
-        import shutil
-
-        shutil.rmtree(name, dir_fd=parent)
+        remove_directory(os.fsdecode(name), parent)

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
@@ -75,10 +75,14 @@ class _Worker:
         return message
 
     async def end(self) -> None:
-        """Kill it, wait for it, close its pipes; also while being cancelled."""
+        """Kill it, and wait for it and for the copy of it that may be at work; also while being cancelled."""
         with anyio.CancelScope(shield=True):
             if self.process.returncode is None:
                 self.process.kill()
+            # The copy dies with it, but by itself: when nobody holds the pipe, nobody writes files.
+            with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError):
+                while True:
+                    await self._output.receive()
             await self.process.aclose()
 
 

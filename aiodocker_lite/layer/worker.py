@@ -1,6 +1,7 @@
 """A process that unpacks one layer after the other: hash, inflate, hash, unpack in one pass.
 
-It is started by `pool.py` and talks JSON lines. A job comes in as ``{"blob": …}``, then
+It is started by `pool.py`, steps apart from the host, and forks for each layer a copy of itself that
+is confined to the layer's directory and ends with it (`confine.py`). It talks JSON lines. A job comes in as ``{"blob": …}``, then
 ``{"have": n}`` whenever more of the blob's file is complete. Out go ``{"consumed": n}`` now and
 then, and at the end ``{"done": …}`` or ``{"failed": …}``. Errors cross as slug and facts, never
 pickled: this process reads what strangers wrote.
@@ -10,12 +11,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+from aiodocker_lite import syscalls
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import EngineError, InvalidLayer, StoreUnwritable, WorkerDied, to_message
+from aiodocker_lite.inflate import load_decoders
+from aiodocker_lite.layer import confine
 from aiodocker_lite.layer.decompress import plain_blocks
 from aiodocker_lite.layer.tar import TarReader
 from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, unpack_layer
@@ -99,9 +104,9 @@ def _do(job: dict[str, Any], talk: _Conversation) -> Unpacked:
         else:
             root = os.open(job["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
+                confine.enter(root)
                 done = unpack_layer(blocks, root, layer, UnpackRules(job["privileged"], limits))
             finally:
-                os.chdir("/")  # unpacking changes directory, and a removed one must not be held
                 os.close(root)
     finally:
         os.close(blob)
@@ -115,31 +120,55 @@ def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
         yield block
 
 
+def _answer(job: dict[str, Any], talk: _Conversation) -> None:
+    """Do a job, and say how it went."""
+    try:
+        done = _do(job, talk)
+    except _ParentGone:
+        return
+    except EngineError as error:
+        talk.send({"failed": to_message(error)})
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        talk.send({"failed": to_message(StoreUnwritable(str(error.filename or job["blob"]), reason))})
+    except MemoryError:
+        talk.send({"failed": to_message(InvalidLayer(job["layer"], "it needs more memory than there is"))})
+    except Exception as error:  # a bug of ours: it ends the job, with a sentence and not a traceback
+        reason = f"{type(error).__name__}: {error}"
+        talk.send({"failed": to_message(WorkerDied(job["layer"], reason))})
+    else:
+        talk.send({"done": {"entries": done.entries, "bytes": done.bytes, "skipped": done.skipped}})
+
+
+def _answer_in_a_copy(job: dict[str, Any], talk: _Conversation) -> int:
+    """The same in a process that ends with the layer; returns its wait status.
+
+    When it is done, it has read every watermark of the job and nothing else.
+    """
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1]
+    try:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:
+            _answer(job, talk)
+    except BrokenPipeError:
+        pass  # nobody listens any more
+    finally:
+        os._exit(0)
+
+
 def main() -> None:
     """Work until standard input ends."""
     os.umask(0)
+    load_decoders()
+    confine.step_apart()
     talk = _Conversation()
     while (job := talk.receive()) is not None:
-        if "blob" not in job:
-            continue  # a watermark of the job before, which did not need it any more
-        try:
-            done = _do(job, talk)
-        except _ParentGone:
-            return
-        except EngineError as error:
-            talk.send({"failed": to_message(error)})
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            talk.send({"failed": to_message(StoreUnwritable(str(error.filename or job["blob"]), reason))})
-        except MemoryError:
-            talk.send(
-                {"failed": to_message(InvalidLayer(job["layer"], "it needs more memory than there is"))}
-            )
-        except Exception as error:  # a bug of ours: it ends the job, with a sentence and not a traceback
-            reason = f"{type(error).__name__}: {error}"
-            talk.send({"failed": to_message(WorkerDied(job["layer"], reason))})
-        else:
-            talk.send({"done": {"entries": done.entries, "bytes": done.bytes, "skipped": done.skipped}})
+        if status := _answer_in_a_copy(job, talk):
+            # It could not say why: the exit code is for whoever waits for us.
+            os._exit(128 + (status & 0x7F) if status & 0x7F else status >> 8)
 
 
 if __name__ == "__main__":

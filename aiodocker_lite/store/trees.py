@@ -1,84 +1,22 @@
-"""Removing a directory with all that is in it: however deep, whatever its modes forbid, half gone already."""
+"""Removing what the store has no use for any more."""
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
+from aiodocker_lite.removal import remove_directory
 from aiodocker_lite.store.durable import store_errors
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_tree(path: Path) -> None:
     """Remove a directory with all that is in it; that somebody else removes it too is no error.
 
-    One directory is open at a time and nothing recurs, for what a container makes can be deeper
-    than the stack, the longest path or the number of descriptors. A file system that is mounted
-    below is not touched. Raises StoreUnwritable.
+    Raises StoreUnwritable.
     """
     with store_errors(path):
-        here = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        device = os.fstat(here).st_dev
-        pending = [path.name]
-        above: list[tuple[int, str, list[str]]] = []
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            while pending or above:
-                if pending:
-                    name = pending.pop()
-                    below = _open(name, here, device)
-                    if below is None:
-                        continue
-                    above.append((os.fstat(here).st_ino, name, pending))
-                    os.close(here)
-                    here = below
-                    pending = _remove_files(here)
-                else:
-                    inode, name, pending = above.pop()
-                    parent = os.open("..", _DIRECTORY, dir_fd=here)
-                    os.close(here)
-                    here = parent
-                    if os.fstat(here).st_ino != inode:
-                        raise OSError(errno.ESTALE, "it was moved while it was being removed")
-                    _insist(partial(os.rmdir, name, dir_fd=here), here)
+            remove_directory(path.name, parent)
         finally:
-            os.close(here)
-
-
-def _open(name: str, parent: int, device: int) -> int | None:
-    try:
-        try:
-            found = os.open(name, _DIRECTORY, dir_fd=parent)
-        except PermissionError:
-            _insist(lambda: os.chmod(name, 0o700, dir_fd=parent), parent)
-            found = os.open(name, _DIRECTORY, dir_fd=parent)
-    except FileNotFoundError:
-        return None
-    if os.fstat(found).st_dev != device:
-        os.close(found)
-        raise OSError(errno.EBUSY, "another file system is mounted there", name)
-    return found
-
-
-def _remove_files(directory: int) -> list[str]:
-    """Remove what is no directory; returns the names of those that are."""
-    with os.scandir(directory) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in found:
-        if not is_directory:
-            _insist(partial(os.unlink, name, dir_fd=directory), directory)
-    return [name for name, is_directory in found if is_directory]
-
-
-def _insist(change: Callable[[], None], directory: int) -> None:
-    """Change something in a directory, and where it forbids that, have it permit that first."""
-    with suppress(FileNotFoundError):
-        try:
-            change()
-        except PermissionError:
-            os.fchmod(directory, 0o700)
-            change()
+            os.close(parent)
