@@ -28,6 +28,8 @@ def show(paths: list[Path]) -> None:
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     closed: dict[Path, dict[Path, int]] = {}
     for path in paths:
+        if any(other in path.parents for other in paths):
+            continue  # it comes with the other
         barrier = next((p for p in reversed(path.parents) if not p.stat().st_mode & stat.S_IXOTH), None)
         if barrier is not None:
             flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE
@@ -35,7 +37,7 @@ def show(paths: list[Path]) -> None:
     for barrier, trees in closed.items():
         syscalls.mount("tmpfs", str(barrier), "tmpfs", 0, "mode=755")
         for path, tree in trees.items():
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=True)
             syscalls.move_mount(tree, os.open(path, os.O_PATH))
 
 

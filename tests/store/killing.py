@@ -19,6 +19,7 @@ from typing import Any
 
 import anyio
 
+import aiodocker_lite.removal
 import aiodocker_lite.store
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.reference import Reference
@@ -26,7 +27,7 @@ from aiodocker_lite.store import Store
 from aiodocker_lite.store.containers import Container
 from tests.store.filling import bring, documents, stage, tiny
 
-_PLACE = str(Path(aiodocker_lite.store.__file__).parent)
+_PLACES = (str(Path(aiodocker_lite.store.__file__).parent), aiodocker_lite.removal.__file__)
 _LAYER = Digest.of(b"hello")
 
 
@@ -68,7 +69,7 @@ def _die_at_line(last: int) -> None:
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal lines
-        if not frame.f_code.co_filename.startswith(_PLACE):
+        if not frame.f_code.co_filename.startswith(_PLACES):
             return None
         if event == "line":
             lines += 1
