@@ -121,7 +121,8 @@ async def start(
 
 def find_ladder(store: Store, options: RunOptions, progress: Progress) -> Ladder:
     """Find out how much isolation this machine permits, and say so. Raises IsolationUnavailable."""
-    ladder = probe(store.paths.containers)
+    # Not among the containers, where whatever is none is swept away by the next run.
+    ladder = probe(store.paths.ingests)
     progress(events.Notice(ladder.environment_line))
     if options.require_isolation and not ladder.is_isolated:
         raise IsolationUnavailable("namespaces", ladder.cause)

@@ -35,7 +35,8 @@ class Store:
 
         Raises DiskFull, StoreUnwritable.
         """
-        self.paths = Paths(root)
+        # The container's first process and the workers have other working directories.
+        self.paths = Paths(root.absolute())
         self.paths.create()
         self.blobs = Blobs(self.paths)
         self.layers = Layers(self.paths)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -162,3 +164,29 @@ async def test_the_environment_is_announced(engine: Engine, name: str) -> None:
     await engine.run(name, sh("true"), REMOVE, progress=events.append)
     (notice,) = [event for event in events if isinstance(event, Notice)]
     assert notice.text.startswith("Environment detected: inContainer=")
+
+
+async def test_many_processes_run_containers_of_one_store_at_once(engine: Engine, name: str) -> None:
+    """Nobody takes what another has just made for something left over."""
+    script = (
+        "import anyio, sys; from pathlib import Path; from aiodocker_lite import Engine, RunOptions, Settings\n"
+        "async def main():\n"
+        "    async with Engine(Settings(root=Path(sys.argv[1]))) as engine:\n"
+        "        await engine.run(sys.argv[2], ['/bin/sh', '-c', 'true'], RunOptions(remove=True))\n"
+        "anyio.run(main)"
+    )
+    command = [sys.executable, "-c", script, str(engine.settings.root), name]
+    for _ in range(4):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(anyio.run_process, command)
+
+
+async def test_a_relative_root_is_below_the_current_directory(
+    engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other processes that need the store have other working directories."""
+    root = engine.settings.root
+    monkeypatch.chdir(root.parent)
+    async with Engine(replace(engine.settings, root=Path(root.name))) as other:
+        assert (await other.run(name, sh("echo here"), REMOVE)).stdout == b"here\n"
