@@ -6,6 +6,7 @@ frees it when its process dies.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import threading
@@ -14,7 +15,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
-from anyio import from_thread, lowlevel
 
 from aiodocker_lite.store.durable import store_errors
 
@@ -82,7 +82,7 @@ async def _wait(path: Path, fd: int, kind: int) -> None:
     closes the last one and with it gives the lock up.
     """
     duplicate = os.dup(fd)
-    token = lowlevel.current_token()
+    loop = asyncio.get_running_loop()
     ended = anyio.Event()
     failures: list[OSError] = []
 
@@ -94,7 +94,8 @@ async def _wait(path: Path, fd: int, kind: int) -> None:
         finally:
             os.close(duplicate)
         with suppress(RuntimeError):  # the event loop has ended, and with it whoever waited
-            from_thread.run_sync(ended.set, token=token)
+            # Not anyio's way, which waits for an answer: a loop that ends now never gives one.
+            loop.call_soon_threadsafe(ended.set)
 
     try:
         threading.Thread(target=wait, name="lock", daemon=True).start()
