@@ -79,9 +79,10 @@ class Beneath:
                     self.root, b"/".join(path), _PATH_ONLY, resolve=syscalls.RESOLVE_IN_ROOT
                 )
             except OSError as error:
-                if error.errno != errno.ENOSYS:
+                if error.errno not in (errno.ENOSYS, errno.EAGAIN):
                     raise
-                self._has_openat2 = False
+                # EAGAIN: somebody renamed something, anywhere, while the kernel went up a "..".
+                self._has_openat2 = error.errno == errno.EAGAIN
         return self._walk(path, make=False)
 
     def _walk(self, path: Sequence[bytes], *, make: bool) -> int:

@@ -78,6 +78,9 @@ class TarReader:
         self._blocks = blocks
         self._layer = layer
         self._limits = limits
+        # Every entry may have a header, and an extension and padding of the same size.
+        self._read = 0
+        self._read_max = limits.unpacked_bytes + 2048 * limits.entries
         self._buffer = b""
         self._position = 0
         self._data_left = 0
@@ -341,7 +344,7 @@ class TarReader:
             parts = [self._buffer[self._position :]]
             have = len(parts[0])
             while have < count:
-                block = next(self._blocks, b"")
+                block = self._next_block()
                 if not block:
                     if have:
                         raise InvalidLayer(self._layer, "its tar data ends in the middle of a header")
@@ -355,10 +358,18 @@ class TarReader:
         return self._buffer[start : start + count]
 
     def _more(self, complaint: str) -> None:
-        self._buffer = next(self._blocks, b"")
+        self._buffer = self._next_block()
         self._position = 0
         if not self._buffer:
             raise InvalidLayer(self._layer, complaint)
+
+    def _next_block(self) -> bytes:
+        """More of the stream, b"" at its end; whatever it is good for, it counts (T05, T10)."""
+        block = next(self._blocks, b"")
+        self._read += len(block)
+        if self._read > self._read_max:
+            raise LimitExceeded(f"the uncompressed size of layer {self._layer}", self._read_max, self._read)
+        return block
 
     def _skip_data(self) -> None:
         self._data_left += self._padding
@@ -368,7 +379,7 @@ class TarReader:
 
     def _drain(self) -> None:
         self._buffer = b""
-        for _ in self._blocks:
+        while self._next_block():
             pass
 
 

@@ -72,6 +72,7 @@ class _Unpacker:
         self._group = os.getegid()
         self._opaque_mark = b"trusted.overlay.opaque" if rules.privileged else b"user.overlay.opaque"
         self._late: dict[Components, tuple[int, int, int]] = {}
+        self._left_out: set[Components] = set()
         self._bytes = 0
         self._skipped = 0
 
@@ -129,13 +130,27 @@ class _Unpacker:
 
     def _place_anew(self, path: Components, create: Callable[[bytes, int], T]) -> T:
         """Create an entry; what stands in its place goes, for the last of equal names wins (L15, L16)."""
-        parent = self.beneath.directory(path[:-1])
+        parent = self._made(path[:-1])
         try:
             return create(path[-1], parent)
         except FileExistsError:
             remove_tree(path[-1], parent)
             self.beneath.forget()
             return create(path[-1], self.beneath.directory(path[:-1]))
+
+    def _made(self, directory: Components) -> int:
+        """A directory, made where it is missing, also in the place of what this layer has removed (W05)."""
+        try:
+            return self.beneath.directory(directory)
+        except NotADirectoryError:
+            for count, name in enumerate(directory):
+                parent = self.beneath.directory(directory[:count])
+                if _is_whiteout(os.lstat(name, dir_fd=parent)):
+                    os.unlink(name, dir_fd=parent)
+                    os.mkdir(name, 0o755, dir_fd=parent)
+                    self._mark_opaque(directory[: count + 1])
+                    return self.beneath.directory(directory)
+            raise
 
     # --- kinds -------------------------------------------------------------------------------
 
@@ -165,7 +180,7 @@ class _Unpacker:
             os.close(fd)
 
     def _directory(self, path: Components, entry: Entry) -> None:
-        name, parent = path[-1], self.beneath.directory(path[:-1])
+        name, parent = path[-1], self._made(path[:-1])
         opaque = False
         try:
             os.mkdir(name, self._early_mode(entry), dir_fd=parent)
@@ -221,9 +236,34 @@ class _Unpacker:
         try:
             self._place_anew(path, link)
         except FileNotFoundError:
+            if target in self._left_out:
+                self._left_out.add(path)
+                self._skipped += 1
+                return
             text = entry.link.decode(errors="backslashreplace")
             reason = f"the target '{text}' of the hard link is missing"
             raise UnsafeEntry(self._layer, entry.printable, reason) from None
+        self._describe_linked(path, entry)
+
+    def _describe_linked(self, path: Components, entry: Entry) -> None:
+        """What the entry of a hard link says counts for the file of all its names, as in Docker.
+
+        Of a symbolic link only the owner: its mode and time would be those of what it leads to (L11).
+        """
+        name, parent = path[-1], self.beneath.directory(path[:-1])
+        found = os.lstat(name, dir_fd=parent)
+        if _is_whiteout(found):
+            raise UnsafeEntry(self._layer, entry.printable, "the target of the hard link was removed")
+        if self._rules.privileged and (found.st_uid, found.st_gid) != (entry.uid, entry.gid):
+            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+            found = os.lstat(name, dir_fd=parent)
+        self._set_xattrs_at(name, parent, entry)
+        if stat.S_ISLNK(found.st_mode):
+            return
+        if stat.S_IMODE(found.st_mode) != entry.mode:
+            os.chmod(name, entry.mode, dir_fd=parent)
+        if found.st_mtime_ns != entry.mtime:
+            os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
     def _special(self, path: Components, entry: Entry) -> None:
         if entry.kind == tar.FIFO:
@@ -234,6 +274,7 @@ class _Unpacker:
             # 0:0 is how overlayfs writes a whiteout; from a layer it must not act as one (W08).
             if not self._rules.privileged or (kind == stat.S_IFCHR and not device):
                 self._skipped += 1
+                self._left_out.add(path)
                 return
         mode = kind | entry.mode & 0o777
         self._place_anew(path, lambda name, parent: os.mknod(name, mode, device, dir_fd=parent))
@@ -258,7 +299,7 @@ class _Unpacker:
 
     def _remove(self, name: bytes, directory: Components) -> None:
         """Hide `name` of the lower layers, and nothing of this one (W05, as umoci has it)."""
-        parent = self.beneath.directory(directory)
+        parent = self._made(directory)
         try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
         except FileExistsError:
@@ -266,7 +307,7 @@ class _Unpacker:
                 self._mark_opaque((*directory, name))
 
     def _mark_opaque(self, directory: Components) -> None:
-        os.fchdir(self.beneath.directory(directory))
+        os.fchdir(self._made(directory))
         os.setxattr(b".", self._opaque_mark, b"y")
 
     # --- metadata ----------------------------------------------------------------------------
@@ -279,11 +320,14 @@ class _Unpacker:
         name, parent = path[-1], self.beneath.directory(path[:-1])
         if self._must_chown(entry):
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        self._set_xattrs_at(name, parent, entry)
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _set_xattrs_at(self, name: bytes, parent: int, entry: Entry) -> None:
         if entry.xattrs:
             os.fchdir(parent)
             for key, value in entry.xattrs.items():
                 self._set_xattr(name, key, value)
-        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
     def _set_xattr(self, where: int | bytes, key: bytes, value: bytes) -> None:
         if key.startswith(_FOREIGN_XATTRS) or not key or b"\0" in key:

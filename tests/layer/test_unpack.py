@@ -69,7 +69,7 @@ HONEST = b"".join(
         file(b"closed/inside", b"x", mode=0),
         pax({b"mtime": b"1600000000.123456789"}) + file(b"nano", b"n"),
         pax({b"mtime": b"1700000000.5"}) + symlink(b"link", b"/bin/su"),
-        hard_link(b"bin/su2", b"bin/su"),
+        header(b"bin/su2", b"1", link=b"bin/su", mode=0o4755),
         hard_link(b"link2", b"./link"),
         header(b"dev/null", b"3", mode=0o666, device=(1, 3)),
         header(b"dev/sda", b"4", mode=0o660, device=(8, 0), gid=6),
