@@ -8,10 +8,11 @@ The map. Arrows point down only: a room never imports another room, and what two
 a word, or a plain callable that a conductor passes in (`tests/test_architecture.py`).
 
     words       errors digest reference platforms manifest verify inflate removal events settings
-                syscalls image options: what everybody speaks, standard library only (and the decompressors)
+                syscalls image options copying: what everybody speaks, standard library only
+                (and the decompressors)
     rooms       registry/   everything that asks over HTTP
                 fetch       one blob, however many requests it takes
-                layer/      what a layer is: decompress, tar, whiteout, beneath, unpack; worker and pool
+                layer/      what a layer is: decompress, tar, whiteout, beneath, unpack, join; worker and pool
                 store/      what owns bytes on disk: blobs, ingest, layers, images, containers, locks
                 archive/    docker-save and OCI archives
                 snapshot    layers to one root file system
@@ -19,7 +20,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 bundle      image configuration and options to an OCI runtime spec
                 runtime/    what starts and watches processes
                 serve       the store as a read-only registry
-    conductors  pull load run: the only files that know the order
+    conductors  pull load bring run: the only files that know the order
     engine      opens, lends and closes what conductors use
     cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
 

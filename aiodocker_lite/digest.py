@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiodocker_lite.errors import InvalidManifest
@@ -43,3 +44,14 @@ class Digest:
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"
+
+
+def chain_ids(diff_ids: Iterable[Digest]) -> list[Digest]:
+    """The names of a layer together with all below it, for each from the lowest on.
+
+    OCI image specification, config.md, "Layer ChainID".
+    """
+    chains: list[Digest] = []
+    for diff_id in diff_ids:
+        chains.append(Digest.of(f"{chains[-1]} {diff_id}".encode()) if chains else diff_id)
+    return chains

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from aiodocker_lite.pull import Tools
+    from aiodocker_lite.bring import Tools
     from aiodocker_lite.registry.client import Registry
     from aiodocker_lite.run import Running
     from aiodocker_lite.store.containers import Container
@@ -280,9 +280,9 @@ class Engine:
 
     async def _open_tools(self) -> Tools:
         if self._tools is None:
+            from aiodocker_lite.bring import Tools
             from aiodocker_lite.layer.pool import Unpackers
             from aiodocker_lite.layer.privileges import may_apply_everything
-            from aiodocker_lite.pull import Tools
 
             with store_errors(self.store.paths.ingests):
                 privileged = may_apply_everything(self.store.paths.ingests)

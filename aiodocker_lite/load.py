@@ -13,12 +13,12 @@ from anyio import from_thread, to_thread
 
 from aiodocker_lite import events
 from aiodocker_lite.archive import ArchivedImage, Section, read_archive
+from aiodocker_lite.bring import Tools, bring_layers
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch import OpenAt
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.platforms import Platform
-from aiodocker_lite.pull import Tools, bring_layers
 from aiodocker_lite.store.durable import store_errors
 
 _CHUNK = 1 << 20

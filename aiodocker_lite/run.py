@@ -85,13 +85,14 @@ async def start(
     merged = tuple(merge_command(image.config.defaults, command, options))
     async with AsyncExitStack() as stack:
         async with store.counting_on_content():
-            if not all(map(store.layers.find, image.config.diff_ids)):
+            layers = store.directories(image.config.diff_ids)
+            if layers is None:
                 raise NoSuchImage(image.name)  # it was removed since it was found
+            model = store.root_model(image.config.diff_ids)
             container = await stack.enter_async_context(
                 store.containers.living(image, merged, name=options.name, remove=options.remove)
             )
-        layers = [store.layers.files(diff_id) for diff_id in image.config.diff_ids]
-        plan = plan_rootfs(layers, container.path, overlay=ladder.overlay)
+        plan = plan_rootfs(layers, container.path, overlay=ladder.overlay, model=model)
         if plan.upper is None:
             await to_thread.run_sync(flatten, plan)
         hostname = chosen_hostname(options, container.id[:12])

@@ -36,9 +36,18 @@ class Limits:
     """What one layer may cost before it is refused."""
 
     unpacked_bytes: int = 1 << 40
+    """Bytes of its regular files, holes included."""
+    ratio: int = 200
+    """How many times the size of its blob its tar may be, when that is more than 1 GiB."""
     entries: int = 5_000_000
+    depth: int = 1000
+    """Directories in one path."""
     name_bytes: int = 4096
     header_bytes: int = 1 << 20
+    path_bytes: int = 160 << 20
+    """Memory for directories and links that must be remembered to the end."""
+    free_bytes: int = 1 << 30
+    """What stays free of the disk, or 5 % of it if that is less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,24 +37,30 @@ class RootfsPlan:
     """What the container writes, and None for a plain tree."""
     work: Path | None = None
     """A directory that overlayfs needs beside `upper`."""
+    model: Path | None = None
+    """The directory whose mode, owner and time `/` has; None for the uppermost of `lowers`."""
 
 
-def plan_rootfs(layers: Sequence[Path], container: Path, *, overlay: bool) -> RootfsPlan:
+def plan_rootfs(
+    layers: Sequence[Path], container: Path, *, overlay: bool, model: Path | None = None
+) -> RootfsPlan:
     """Plan the root file system of a container in its own directory, from its layers, lowest first.
+
+    Its `/` is like the directory `model`, else like that of the uppermost layer.
 
     Makes empty directories and nothing else: a plan without overlay needs `flatten` before it is
     used. Raises DiskFull, StoreUnwritable.
     """
     root = container / "rootfs"
     if not overlay or not layers:
-        return RootfsPlan(root, tuple(layers))
+        return RootfsPlan(root, tuple(layers), model=model)
     upper, work = container / "upper", container / "work"
     with _store_errors(container):
         root.mkdir(mode=0o700, exist_ok=True)
         work.mkdir(mode=0o700, exist_ok=True)
         if not upper.exists():
-            _make_like(upper, layers[-1])
-    return RootfsPlan(root, tuple(layers), upper, work)
+            _make_like(upper, model or layers[-1])
+    return RootfsPlan(root, tuple(layers), upper, work, model)
 
 
 def _make_like(directory: Path, model: Path) -> None:
@@ -65,6 +71,7 @@ def _make_like(directory: Path, model: Path) -> None:
     with _unless_forbidden():
         os.chown(temporary, found.st_uid, found.st_gid)
     temporary.chmod(stat.S_IMODE(found.st_mode))
+    os.utime(temporary, ns=(found.st_atime_ns, found.st_mtime_ns))
     temporary.rename(directory)
 
 
@@ -85,6 +92,9 @@ def flatten(plan: RootfsPlan) -> None:
         for layer in plan.lowers:
             with _opened(layer, _DIRECTORY) as source, _opened(partial, _DIRECTORY) as target:
                 _Merge().directory(source, target)
+        if plan.model is not None:
+            with _opened(plan.model, _DIRECTORY) as source, _opened(partial, _DIRECTORY) as target:
+                _describe(source, target, os.fstat(source))
         partial.rename(plan.root)
 
 

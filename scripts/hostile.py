@@ -1,7 +1,7 @@
 """`python -m scripts.hostile`: unpack every hostile layer of the tests' table, and count what came of it.
 
-As root and as an ordinary user, with and without openat2(2), each next to a directory that is
-compared before and after; then the bombs through real workers, whose memory is measured.
+As root and as an ordinary user, with and without openat2(2), as first and as upper layer, each next to
+a directory that is compared before and after; then the bombs through real workers, whose memory is measured.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import anyio
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import LimitExceeded
 from aiodocker_lite.layer.pool import Job, Unpackers, WaitBeyond
+from aiodocker_lite.store.trees import remove_tree
 from tests.cases.hostile_layers import bombs, hostile_layers
 from tests.fakes.canary import NOBODY, in_a_copy
 
@@ -44,6 +45,7 @@ async def send_bombs(directory: Path) -> int:
                 await unpackers.unpack(job, _all_of(len(content)), lambda consumed: None)
             except LimitExceeded:
                 refused += 1
+            remove_tree(root)  # deeper than shutil can go
     return refused
 
 
@@ -62,14 +64,18 @@ def main() -> int:
     cases = hostile_layers()
     total = wrong = 0
     for user in (0, NOBODY) if os.geteuid() == 0 else (os.geteuid(),):
-        for has_openat2 in (True, False):
-            outcomes = in_a_copy(cases, user, has_openat2=has_openat2)
+        for how, has_openat2, upper in (
+            ("openat2", True, False),
+            ("walk", False, False),
+            ("upper layer", True, True),
+        ):
+            outcomes = in_a_copy(cases, user, has_openat2=has_openat2, upper=upper)
             counts = Counter(outcome.verdict for outcome in outcomes)
             escaped = sum(1 for outcome in outcomes if outcome.escapes)
             total += escaped
             wrong += sum(1 for outcome in outcomes if outcome.problem)
             print(
-                f"{len(cases)} cases as user {user}, {'openat2' if has_openat2 else 'walk'}: "
+                f"{len(cases)} cases as user {user}, {how}: "
                 f"{counts['refused']} refused, {counts['contained']} contained, "
                 f"{counts['skipped']} with something left out, {escaped} escapes"
             )

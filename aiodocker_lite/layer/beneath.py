@@ -32,6 +32,8 @@ class Beneath:
 
     def __init__(self, root: int, *, has_openat2: bool = True) -> None:
         self.root = root
+        self.made: dict[int, bytes] = {}
+        """The directories that were made because they were missing: inode numbers, and paths without links."""
         self._has_openat2 = has_openat2
         self._open: OrderedDict[Components, int] = OrderedDict()
 
@@ -88,6 +90,7 @@ class Beneath:
     def _walk(self, path: Sequence[bytes], *, make: bool) -> int:
         """Resolve component by component, as if the root were `/`."""
         held = [os.dup(self.root)]
+        names: list[bytes] = []
         todo = list(reversed(path))
         links = 0
         try:
@@ -96,39 +99,46 @@ class Beneath:
                 if name in (b"", b"."):
                     continue
                 if name == b"..":
-                    if len(held) > 1:
+                    if names:
                         os.close(held.pop())
+                        names.pop()
                     continue
-                target = self._step(held, name, make=make)
+                made, target = self._step(held, name, make=make)
                 if target is None:
+                    names.append(name)
+                    if made:
+                        self.made[os.fstat(held[-1]).st_ino] = b"/".join(names)
                     continue
                 links += 1
                 if links > _LINKS_MAX:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 if target.startswith(b"/"):
-                    while len(held) > 1:
+                    while names:
                         os.close(held.pop())
+                        names.pop()
                 todo.extend(reversed(target.split(b"/")))
             return held.pop()
         finally:
             for fd in held:
                 os.close(fd)
 
-    def _step(self, held: list[int], name: bytes, *, make: bool) -> bytes | None:
-        """Go one directory down, or return the target of the link that stands there."""
+    def _step(self, held: list[int], name: bytes, *, make: bool) -> tuple[bool, bytes | None]:
+        """Go one directory down, or return the target of the link that stands there; was it made?"""
+        made = False
         while True:
             try:
                 held.append(os.open(name, _PATH_ONLY | os.O_NOFOLLOW, dir_fd=held[-1]))
-                return None
+                return made, None
             except FileNotFoundError:
                 if not make:
                     raise
                 os.mkdir(name, 0o755, dir_fd=held[-1])
+                made = True
             except OSError as error:
                 if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                     raise
                 try:
-                    return os.readlink(name, dir_fd=held[-1])
+                    return made, os.readlink(name, dir_fd=held[-1])
                 except OSError:
                     raise error from None
 

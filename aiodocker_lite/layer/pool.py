@@ -53,10 +53,38 @@ class Job:
             "size": self.size,
             "diff_id": str(self.diff_id),
             "directory": None if self.directory is None else str(self.directory),
+            "notes": None if self.directory is None else str(notes_of(self.directory)),
             "limits": asdict(self.limits),
             "privileged": self.privileged,
             "have": have,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class JoinJob:
+    """One unpacked layer to join to those below it, into the empty directory `joint`."""
+
+    name: Digest
+    layer: Path
+    lowers: tuple[Path, ...]
+    """The uppermost first."""
+    joint: Path
+    privileged: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "layer": self.name.short,
+            "directory": str(self.layer),
+            "notes": str(notes_of(self.layer)),
+            "lowers": [str(path) for path in self.lowers],
+            "joint": str(self.joint),
+            "privileged": self.privileged,
+        }
+
+
+def notes_of(directory: Path) -> Path:
+    """Where the notes about a layer's directory are: beside it."""
+    return directory.with_name(f"{directory.name}.notes")
 
 
 class _Worker:
@@ -117,12 +145,18 @@ class Unpackers:
                 tasks.start_soon(_feed, worker, job, wait_beyond)
                 message = await _listen(worker, consumed)
                 tasks.cancel_scope.cancel()
-            if message is None:
-                code = await worker.process.wait()
-                raise WorkerDied(job.digest.short, f"exit status {code}")
-            if "failed" in message:
-                raise from_message(message["failed"])
-            return Unpacked(**message["done"])
+            return Unpacked(**await _outcome(worker, message, job.digest))
+
+    async def join(self, job: JoinJob) -> bool:
+        """Join a layer to those below it; False where there was nothing to do.
+
+        Raises UnsafeEntry, DiskFull, StoreUnwritable, WorkerDied.
+        """
+        async with self._turns, self._lent() as worker:
+            with suppress(anyio.BrokenResourceError):  # it has ended: `_outcome` says so
+                await worker.send(job.to_json())
+            message = await _listen(worker, lambda consumed: None)
+            return bool((await _outcome(worker, message, job.name))["needed"])
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[_Worker]:
@@ -170,3 +204,14 @@ async def _listen(worker: _Worker, consumed: Callable[[int], None]) -> dict[str,
         if "consumed" not in message:
             return message
         consumed(message["consumed"])
+
+
+async def _outcome(worker: _Worker, message: dict[str, Any] | None, layer: Digest) -> dict[str, Any]:
+    """What was done; raises what the worker raised."""
+    if message is None:
+        code = await worker.process.wait()
+        raise WorkerDied(layer.short, f"exit status {code}")
+    if "failed" in message:
+        raise from_message(message["failed"])
+    done: dict[str, Any] = message["done"]
+    return done

@@ -41,6 +41,7 @@ _SPARSE_00 = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 _SPARSE_NAME = b"GNU.sparse.name"
 _NANO = 1_000_000_000
 _TIME_MAX = (1 << 63) // _NANO - 1
+_RATIO_FROM = 1 << 30
 _ID_MAX = (1 << 32) - 2
 
 
@@ -74,13 +75,18 @@ class TarReader:
     the blocks has seen them all (T05).
     """
 
-    def __init__(self, blocks: Iterator[bytes], layer: str, limits: Limits) -> None:
+    def __init__(
+        self, blocks: Iterator[bytes], layer: str, limits: Limits, packed: int | None = None
+    ) -> None:
+        """`packed` is the size of what the blocks were made from, where that says what is too much."""
         self._blocks = blocks
         self._layer = layer
         self._limits = limits
         # Every entry may have a header, and an extension and padding of the same size.
         self._read = 0
         self._read_max = limits.unpacked_bytes + 2048 * limits.entries
+        if packed is not None:
+            self._read_max = min(self._read_max, max(limits.ratio * packed, _RATIO_FROM))
         self._buffer = b""
         self._position = 0
         self._data_left = 0

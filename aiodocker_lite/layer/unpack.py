@@ -1,7 +1,8 @@
 """Entries to files: one layer into one directory, as overlayfs wants its lower directories.
 
 A layer is unpacked without its parents, so whiteouts become overlay marks and every image that
-has the layer can share it. The process that calls this must have umask 0, for modes are given
+has the layer can share it. What depends on the parents is noted (`notes.py`) and settled for each
+image (`join.py`). The process that calls this must have umask 0, for modes are given
 at creation and only mended where the kernel drops bits.
 """
 
@@ -12,20 +13,22 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from aiodocker_lite.errors import DiskFull, EngineError, LimitExceeded, StoreUnwritable, UnsafeEntry
 from aiodocker_lite.layer import tar
+from aiodocker_lite.layer.attributes import set_xattr
 from aiodocker_lite.layer.beneath import Beneath, Components, remove_tree
+from aiodocker_lite.layer.pending import Pending
+from aiodocker_lite.layer.space import Space
 from aiodocker_lite.layer.tar import Entry, TarReader
+from aiodocker_lite.layer.view import is_opaque, is_whiteout
 from aiodocker_lite.layer.whiteout import Bookkeeping, Opaque, Remove, whiteout_of
 from aiodocker_lite.settings import Limits
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OURS = (errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
-# Labels of the build machine (M06), and marks by which a layer could speak to overlayfs (M07).
-_FOREIGN_XATTRS = (b"security.selinux", b"system.nfs4_acl", b"trusted.", b"user.overlay.")
 _SPECIAL_BITS = 0o7000
 
 T = TypeVar("T")
@@ -38,6 +41,8 @@ class UnpackRules:
     privileged: bool
     """Set owners, make devices and use trusted.* marks; else leave that out."""
     limits: Limits
+    packed: int | None = None
+    """The size of the layer's blob, where its ratio to the tar has a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +53,41 @@ class Unpacked:
     bytes: int
     skipped: int
     """Entries or attributes that could not be, or must not be, applied here."""
+    describes_root: bool = False
+    """Whether an entry says what the root directory is like; else that of a lower layer counts."""
+    loose_ends: int = 0
+    """What depends on the layers below, and is for `join`: see `notes.py`."""
+    unapplied: int = 0
+    """Notes about owners, capabilities and devices that are for somebody with more rights."""
 
 
-def unpack_layer(blocks: Iterator[bytes], root: int, layer: str, rules: UnpackRules) -> Unpacked:
+def unpack_layer(
+    blocks: Iterator[bytes], root: int, layer: str, rules: UnpackRules, notes: BinaryIO
+) -> Unpacked:
     """Unpack plain tar blocks below the directory `root`; every block is read.
 
     Raises InvalidLayer, UnsafeEntry, LimitExceeded, DiskFull, StoreUnwritable; what was
     unpacked until then is for the caller to throw away.
     """
-    unpacker = _Unpacker(root, layer, rules)
+    unpacker = _Unpacker(root, layer, rules, notes)
     try:
-        return unpacker.run(TarReader(blocks, layer, rules.limits))
+        return unpacker.run(TarReader(blocks, layer, rules.limits, rules.packed))
     finally:
         unpacker.beneath.close()
 
 
 class _Unpacker:
-    def __init__(self, root: int, layer: str, rules: UnpackRules) -> None:
+    def __init__(self, root: int, layer: str, rules: UnpackRules, notes: BinaryIO) -> None:
         self.beneath = Beneath(root)
+        self._pending = Pending(
+            self.beneath, layer, notes, privileged=rules.privileged, memory=rules.limits.path_bytes
+        )
+        self._space = Space(root, rules.limits.free_bytes)
         self._layer = layer
         self._rules = rules
         self._user = os.geteuid()
         self._group = os.getegid()
         self._opaque_mark = b"trusted.overlay.opaque" if rules.privileged else b"user.overlay.opaque"
-        self._late: dict[Components, tuple[int, int, int]] = {}
-        self._left_out: set[Components] = set()
         self._bytes = 0
         self._skipped = 0
 
@@ -83,19 +98,20 @@ class _Unpacker:
             for entry in reader:
                 entries += 1
                 where = entry.printable
+                self._space.take(entry.size if entry.segments is None else 0)
                 self._place(entry, reader)
-            self._finish_directories()
+            loose_ends = self._pending.note_loose_ends()
+            self._pending.finish_directories()
         except OSError as error:
-            raise self._translated(error, where) from error
-        return Unpacked(entries, self._bytes, self._skipped)
-
-    def _translated(self, error: OSError, where: str) -> EngineError:
-        reason = os.strerror(error.errno or 0)
-        if error.errno in _FULL:
-            return DiskFull(where, reason)
-        if error.errno in _OURS:
-            return StoreUnwritable(where, reason)
-        return UnsafeEntry(self._layer, where, reason)
+            raise translated(error, self._layer, where) from error
+        return Unpacked(
+            entries,
+            self._bytes,
+            self._skipped,
+            describes_root=self._pending.describes_root,
+            loose_ends=loose_ends,
+            unapplied=self._pending.unapplied,
+        )
 
     # --- where -------------------------------------------------------------------------------
 
@@ -104,6 +120,9 @@ class _Unpacker:
         parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
         if b".." in parts:
             raise UnsafeEntry(self._layer, entry.printable, "it has '..' in its path")
+        if len(parts) > self._rules.limits.depth:
+            what = f"the depth of a path in layer {self._layer}"
+            raise LimitExceeded(what, self._rules.limits.depth, len(parts))
         return parts
 
     def _place(self, entry: Entry, reader: TarReader) -> None:
@@ -117,6 +136,7 @@ class _Unpacker:
             self._describe_directory(path, entry)
         elif path[-1].startswith(b".wh."):
             self._white_out(path, entry)
+            return
         elif entry.kind == tar.REGULAR:
             self._regular(path, entry, reader)
         elif entry.kind == tar.DIRECTORY:
@@ -127,6 +147,8 @@ class _Unpacker:
             self._hard_link(path, entry)
         else:
             self._special(path, entry)
+        if not self._rules.privileged:
+            self._pending.note_unapplied(path, entry)
 
     def _place_anew(self, path: Components, create: Callable[[bytes, int], T]) -> T:
         """Create an entry; what stands in its place goes, for the last of equal names wins (L15, L16)."""
@@ -141,11 +163,11 @@ class _Unpacker:
     def _made(self, directory: Components) -> int:
         """A directory, made where it is missing, also in the place of what this layer has removed (W05)."""
         try:
-            return self.beneath.directory(directory)
+            return self._pending.directory(directory)
         except NotADirectoryError:
             for count, name in enumerate(directory):
                 parent = self.beneath.directory(directory[:count])
-                if _is_whiteout(os.lstat(name, dir_fd=parent)):
+                if is_whiteout(os.lstat(name, dir_fd=parent)):
                     os.unlink(name, dir_fd=parent)
                     os.mkdir(name, 0o755, dir_fd=parent)
                     self._mark_opaque(directory[: count + 1])
@@ -189,13 +211,13 @@ class _Unpacker:
             if stat.S_ISDIR(found.st_mode):
                 os.chmod(name, self._early_mode(entry), dir_fd=parent)
             else:
-                opaque = _is_whiteout(found)
+                # The layer removed or replaced this name before: whatever lower layers have is gone.
+                opaque = True
                 self._place_anew(
                     path, lambda name, parent: os.mkdir(name, self._early_mode(entry), dir_fd=parent)
                 )
         self._describe_directory(path, entry)
         if opaque:
-            # The layer first removed this name and then made a new directory of it.
             self._mark_opaque(path)
 
     def _early_mode(self, entry: Entry) -> int:
@@ -209,7 +231,7 @@ class _Unpacker:
             os.chown(b".", entry.uid, entry.gid)
         for key, value in entry.xattrs.items():
             self._set_xattr(b".", key, value)
-        self._late[path] = entry.mode, entry.mtime, os.lstat(b".").st_ino
+        self._pending.describe_directory(path, entry)
 
     def _symlink(self, path: Components, entry: Entry) -> None:
         if not entry.link:
@@ -236,14 +258,40 @@ class _Unpacker:
         try:
             self._place_anew(path, link)
         except FileNotFoundError:
-            if target in self._left_out:
-                self._left_out.add(path)
-                self._skipped += 1
-                return
-            text = entry.link.decode(errors="backslashreplace")
-            reason = f"the target '{text}' of the hard link is missing"
-            raise UnsafeEntry(self._layer, entry.printable, reason) from None
-        self._describe_linked(path, entry)
+            self._link_later(path, target, entry)
+        else:
+            self._describe_linked(path, entry)
+
+    def _link_later(self, path: Components, target: Components, entry: Entry) -> None:
+        """The target is not in this layer: it was left out, or it must be in a lower one (L13)."""
+        if self._pending.is_left_out(target):
+            self._pending.leave_out(path)
+            self._skipped += 1
+            return
+        if self._is_hidden(target):
+            raise UnsafeEntry(self._layer, entry.printable, "the target of the hard link was removed")
+        try:
+            remove_tree(path[-1], self._made(path[:-1]))
+            self.beneath.forget()
+        except FileNotFoundError:
+            pass
+        self._pending.link(path, target, entry)
+
+    def _is_hidden(self, path: Components) -> bool:
+        """Whether this layer hides what lower layers have there."""
+        for count, name in enumerate(path):
+            directory = self.beneath.existing_directory(path[:count])
+            if directory is None:
+                return False
+            if is_opaque(directory):
+                return True
+            try:
+                found = os.lstat(name, dir_fd=directory)
+            except FileNotFoundError:
+                return False
+            if not stat.S_ISDIR(found.st_mode) and not stat.S_ISLNK(found.st_mode):
+                return True
+        return False
 
     def _describe_linked(self, path: Components, entry: Entry) -> None:
         """What the entry of a hard link says counts for the file of all its names, as in Docker.
@@ -252,7 +300,7 @@ class _Unpacker:
         """
         name, parent = path[-1], self.beneath.directory(path[:-1])
         found = os.lstat(name, dir_fd=parent)
-        if _is_whiteout(found):
+        if is_whiteout(found):
             raise UnsafeEntry(self._layer, entry.printable, "the target of the hard link was removed")
         if self._rules.privileged and (found.st_uid, found.st_gid) != (entry.uid, entry.gid):
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
@@ -274,7 +322,7 @@ class _Unpacker:
             # 0:0 is how overlayfs writes a whiteout; from a layer it must not act as one (W08).
             if not self._rules.privileged or (kind == stat.S_IFCHR and not device):
                 self._skipped += 1
-                self._left_out.add(path)
+                self._pending.leave_out(path)
                 return
         mode = kind | entry.mode & 0o777
         self._place_anew(path, lambda name, parent: os.mknod(name, mode, device, dir_fd=parent))
@@ -300,6 +348,7 @@ class _Unpacker:
     def _remove(self, name: bytes, directory: Components) -> None:
         """Hide `name` of the lower layers, and nothing of this one (W05, as umoci has it)."""
         parent = self._made(directory)
+        self._pending.whiteout(directory)
         try:
             os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
         except FileExistsError:
@@ -309,6 +358,8 @@ class _Unpacker:
     def _mark_opaque(self, directory: Components) -> None:
         os.fchdir(self._made(directory))
         os.setxattr(b".", self._opaque_mark, b"y")
+        if not directory:
+            self._pending.whiteout(directory)  # overlayfs does not look for the mark in a root
 
     # --- metadata ----------------------------------------------------------------------------
 
@@ -330,33 +381,18 @@ class _Unpacker:
                 self._set_xattr(name, key, value)
 
     def _set_xattr(self, where: int | bytes, key: bytes, value: bytes) -> None:
-        if key.startswith(_FOREIGN_XATTRS) or not key or b"\0" in key:
-            self._skipped += 1
-            return
-        try:
-            if isinstance(where, int):
-                os.setxattr(where, key, value)
-            else:
-                os.setxattr(where, key, value, follow_symlinks=False)
-        except OSError as error:
-            # M08: what this file system, this kind of file or this user cannot have.
-            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.E2BIG, errno.ERANGE, errno.EINVAL):
-                raise
+        if not set_xattr(where, key, value):
             self._skipped += 1
 
-    def _finish_directories(self) -> None:
-        """Times and last bits of modes: whatever is made in a directory changes its time (M11)."""
-        # The deepest first, for without privileges a mode may close the way to what is below.
-        for path, (mode, mtime, inode) in sorted(self._late.items(), key=lambda item: -len(item[0])):
-            directory = self.beneath.existing_directory(path)
-            if directory is None:
-                continue
-            os.fchdir(directory)
-            if os.lstat(b".").st_ino != inode:
-                continue  # the name leads to another directory by now
-            if mode & _SPECIAL_BITS or not self._rules.privileged:
-                os.chmod(b".", mode)  # noqa: PTH101
-            os.utime(b".", ns=(mtime, mtime))
+
+def translated(error: OSError, layer: str, where: str) -> EngineError:
+    """What the system refused, as an error about this place in a layer, or about the store."""
+    reason = os.strerror(error.errno or 0)
+    if error.errno in _FULL:
+        return DiskFull(where, reason)
+    if error.errno in _OURS:
+        return StoreUnwritable(where, reason)
+    return UnsafeEntry(layer, where, reason)
 
 
 def _write(fd: int, piece: memoryview) -> None:
@@ -374,7 +410,3 @@ def _write_with_holes(fd: int, data: Iterator[memoryview], entry: Entry) -> None
             piece = piece or next(data)
             _write(fd, piece[:length])
             length, piece = length - len(piece[:length]), piece[length:]
-
-
-def _is_whiteout(found: os.stat_result) -> bool:
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0

@@ -1,9 +1,10 @@
 """A process that unpacks one layer after the other: hash, inflate, hash, unpack in one pass.
 
 It is started by `pool.py`, steps apart from the host, and forks for each layer a copy of itself that
-is confined to the layer's directory and ends with it (`confine.py`). It talks JSON lines. A job comes in as ``{"blob": …}``, then
-``{"have": n}`` whenever more of the blob's file is complete. Out go ``{"consumed": n}`` now and
-then, and at the end ``{"done": …}`` or ``{"failed": …}``. Errors cross as slug and facts, never
+is confined to the layer's directory and ends with it (`confine.py`). It talks JSON lines. A job comes in
+as ``{"blob": …}``, then ``{"have": n}`` whenever more of the blob's file is complete. Out go
+``{"consumed": n}`` now and then, and at the end ``{"done": …}`` or ``{"failed": …}``. A job with
+``"joint"`` joins a layer that is unpacked to those below it. Errors cross as slug and facts, never
 pickled: this process reads what strangers wrote.
 """
 
@@ -14,6 +15,8 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
 from aiodocker_lite import syscalls
@@ -22,11 +25,14 @@ from aiodocker_lite.errors import EngineError, InvalidLayer, StoreUnwritable, Wo
 from aiodocker_lite.inflate import load_decoders
 from aiodocker_lite.layer import confine
 from aiodocker_lite.layer.decompress import plain_blocks
+from aiodocker_lite.layer.join import Stack, join_layer
+from aiodocker_lite.layer.notes import read_notes
 from aiodocker_lite.layer.tar import TarReader
 from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, unpack_layer
 from aiodocker_lite.settings import Limits
 from aiodocker_lite.verify import Verifier
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = 1 << 18
 _REPORT = 1 << 20
 
@@ -91,7 +97,7 @@ class _Blob:
         self._have = message["have"]
 
 
-def _do(job: dict[str, Any], talk: _Conversation) -> Unpacked:
+def _do(job: dict[str, Any], talk: _Conversation) -> dict[str, Any]:
     """Unpack one layer, or only check it where the job names no directory."""
     layer: str = job["layer"]
     diff_id = Verifier(f"the uncompressed layer {layer}", Digest.parse(job["diff_id"]))
@@ -100,18 +106,37 @@ def _do(job: dict[str, Any], talk: _Conversation) -> Unpacked:
     try:
         blocks = _hashed(plain_blocks(iter(_Blob(talk, job, blob)), layer), diff_id)
         if job["directory"] is None:
-            done = Unpacked(sum(1 for _ in TarReader(blocks, layer, limits)), 0, 0)
+            done = Unpacked(sum(1 for _ in TarReader(blocks, layer, limits, job["size"])), 0, 0)
         else:
-            root = os.open(job["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            root = os.open(job["directory"], _DIRECTORY)
             try:
-                confine.enter(root)
-                done = unpack_layer(blocks, root, layer, UnpackRules(job["privileged"], limits))
+                with open(job["notes"], "wb") as notes:  # noqa: PTH123
+                    confine.enter(root)
+                    rules = UnpackRules(job["privileged"], limits, job["size"])
+                    done = unpack_layer(blocks, root, layer, rules, notes)
             finally:
                 os.close(root)
     finally:
         os.close(blob)
     diff_id.finish()
-    return done
+    return asdict(done)
+
+
+def _join(job: dict[str, Any]) -> dict[str, Any]:
+    """Join a layer to those below it."""
+    with ExitStack() as stack:
+
+        def directory(path: str) -> int:
+            fd = os.open(path, _DIRECTORY)
+            stack.callback(os.close, fd)
+            return fd
+
+        with open(job["notes"], "rb") as file:  # noqa: PTH123
+            notes = read_notes(file)
+        joined = Stack(directory(job["directory"]), notes, [directory(path) for path in job["lowers"]])
+        joint = directory(job["joint"])
+        confine.enter(joint)
+        return {"needed": join_layer(joined, joint, job["layer"], privileged=job["privileged"])}
 
 
 def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
@@ -123,21 +148,21 @@ def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
 def _answer(job: dict[str, Any], talk: _Conversation) -> None:
     """Do a job, and say how it went."""
     try:
-        done = _do(job, talk)
+        done = _join(job) if "joint" in job else _do(job, talk)
     except _ParentGone:
         return
     except EngineError as error:
         talk.send({"failed": to_message(error)})
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        talk.send({"failed": to_message(StoreUnwritable(str(error.filename or job["blob"]), reason))})
+        talk.send({"failed": to_message(StoreUnwritable(str(error.filename or job["directory"]), reason))})
     except MemoryError:
         talk.send({"failed": to_message(InvalidLayer(job["layer"], "it needs more memory than there is"))})
     except Exception as error:  # a bug of ours: it ends the job, with a sentence and not a traceback
         reason = f"{type(error).__name__}: {error}"
         talk.send({"failed": to_message(WorkerDied(job["layer"], reason))})
     else:
-        talk.send({"done": {"entries": done.entries, "bytes": done.bytes, "skipped": done.skipped}})
+        talk.send({"done": done})
 
 
 def _answer_in_a_copy(job: dict[str, Any], talk: _Conversation) -> int:

@@ -2,6 +2,7 @@
 
     oci-layout  index.json  blobs/     a valid OCI image layout, at every instant
     layers/     unpacked layers by diff ID, each with layer.json, its record of what was verified
+    joints/     what some layers need above them on the layers below them, by chain ID
     ingest/     what is on its way: partial blobs, layers being unpacked, temporary files
     containers/ what was run
     locks/      one file per digest; the kernel frees them when their process dies
@@ -12,15 +13,16 @@ the directory synced, in this order. Directories with files of images are closed
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from aiodocker_lite.digest import Digest
+from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.store import garbage
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.containers import Containers
 from aiodocker_lite.store.images import Images
+from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import hold
 from aiodocker_lite.store.paths import Paths
@@ -40,6 +42,7 @@ class Store:
         self.paths.create()
         self.blobs = Blobs(self.paths)
         self.layers = Layers(self.paths)
+        self.joints = Joints(self.paths)
         self.images = Images(self.paths, self.blobs, self.layers)
         self.containers = Containers(self.paths)
         self.sealer = Sealer(self.paths, self.layers)
@@ -59,10 +62,29 @@ class Store:
         ):
             yield
 
+    def directories(self, diff_ids: Sequence[Digest]) -> list[Path] | None:
+        """The overlay directories of an image, the lowest first; None where one is missing."""
+        found = []
+        for diff_id, chain in zip(diff_ids, chain_ids(diff_ids), strict=True):
+            record = self.layers.find(diff_id)
+            if record is None or (record.loose_ends and not self.joints.has(chain)):
+                return None
+            found.append(self.layers.files(diff_id))
+            joint = self.joints.files(chain) if record.loose_ends else None
+            found.extend([joint] if joint else [])
+        return found
+
+    def root_model(self, diff_ids: Sequence[Digest]) -> Path | None:
+        """The directory whose attributes the root of an image has: of the last layer that describes it."""
+        records = [record for record in map(self.layers.find, diff_ids) if record is not None]
+        last = next((record for record in reversed(records) if record.describes_root), None)
+        found = last or (records[0] if records else None)
+        return self.layers.files(found.diff_id) if found else None
+
     def counting_on_content(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing that is in the store is collected."""
         return hold(self.paths.lock("content"), shared=True)
 
     def collect(self) -> tuple[Digest, ...]:
         """Remove what nothing leads to any more; returns its digests."""
-        return garbage.collect(self.paths, self.layers, self.images, self.containers)
+        return garbage.collect(self.paths, self.layers, self.joints, self.images, self.containers)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from aiodocker_lite.digest import Digest
+from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.store.containers import Containers
 from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.images import Images
+from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import hold_now
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.trees import remove_tree
 
 
-def collect(paths: Paths, layers: Layers, images: Images, containers: Containers) -> tuple[Digest, ...]:
+def collect(
+    paths: Paths, layers: Layers, joints: Joints, images: Images, containers: Containers
+) -> tuple[Digest, ...]:
     """Remove blobs and layers that no image and no container needs; returns their digests.
 
     What killed processes were writing goes too; a partial blob stays, for a pull continues it.
@@ -29,13 +32,14 @@ def collect(paths: Paths, layers: Layers, images: Images, containers: Containers
             if nobody_writes:
                 _remove_leftovers(paths)
         blobs = {entry.listed.digest for entry in images.entries()} | images.needed_by_others()
-        diff_ids = {diff_id for container in containers.all() for diff_id in container.layers}
+        stacks = [container.layers for container in containers.all()]
         for image in images.all():
-            diff_ids.update(image.config.diff_ids)
+            stacks.append(image.config.diff_ids)
             blobs.update((image.manifest.digest, image.config.digest))
             blobs.update(layer.digest for layer in image.manifest.layers)
+        _remove_others(paths.joints, {chain for stack in stacks for chain in chain_ids(stack)}, joints.remove)
         return (
-            *_remove_others(paths.layers, diff_ids, layers.remove),
+            *_remove_others(paths.layers, {diff_id for stack in stacks for diff_id in stack}, layers.remove),
             *_remove_others(paths.blobs, blobs, lambda digest: paths.blob(digest).unlink()),
         )
 

@@ -15,6 +15,8 @@ from aiodocker_lite.store.trees import remove_tree
 
 _RECORD = "layer.json"
 _FILES = "fs"
+_NOTES = f"{_FILES}.notes"
+"""What unpacking noted: see `layer/notes.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,29 @@ class LayerRecord:
     """Entries and attributes that could not be applied."""
     verified_at: str
     """When, in ISO 8601."""
+    describes_root: bool
+    """Whether it says what the root directory is like; else that of a lower layer counts."""
+    loose_ends: int
+    """What depends on the layers below it, and has to be joined to them."""
+    unapplied: int
+    """Owners, capabilities and devices that are noted, for whoever unpacked it could not apply them."""
 
     @classmethod
-    def now(cls, diff_id: Digest, blob: Digest, *, size: int, entries: int, skipped: int) -> LayerRecord:
+    def now(
+        cls,
+        diff_id: Digest,
+        blob: Digest,
+        *,
+        size: int,
+        entries: int,
+        skipped: int = 0,
+        describes_root: bool = False,
+        loose_ends: int = 0,
+        unapplied: int = 0,
+    ) -> LayerRecord:
         """The record of a layer that was verified just now."""
-        return cls(diff_id, blob, size, entries, skipped, datetime.now(UTC).isoformat(timespec="seconds"))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(diff_id, blob, size, entries, skipped, now, describes_root, loose_ends, unapplied)
 
     def to_json(self) -> bytes:
         """The content of `layer.json`."""
@@ -47,6 +67,9 @@ class LayerRecord:
                 "entries": self.entries,
                 "skipped": self.skipped,
                 "verifiedAt": self.verified_at,
+                "describesRoot": self.describes_root,
+                "looseEnds": self.loose_ends,
+                "unapplied": self.unapplied,
             }
         ).encode()
 
@@ -72,6 +95,9 @@ class Layers:
                 found["entries"],
                 found["skipped"],
                 found["verifiedAt"],
+                found["describesRoot"],
+                found["looseEnds"],
+                found["unapplied"],
             )
         except (FileNotFoundError, ValueError, KeyError, TypeError, InvalidManifest):
             return None
@@ -105,7 +131,10 @@ class Layers:
 
     def write_record(self, record: LayerRecord) -> None:
         """Add its record to a staged layer."""
-        (self._paths.staging(record.diff_id) / _RECORD).write_bytes(record.to_json())
+        staging = self._paths.staging(record.diff_id)
+        if not record.loose_ends and not record.unapplied:
+            (staging / _NOTES).unlink(missing_ok=True)
+        (staging / _RECORD).write_bytes(record.to_json())
 
     def remove(self, diff_id: Digest) -> None:
         """Remove a layer. Raises StoreUnwritable.

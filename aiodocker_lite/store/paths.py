@@ -40,6 +40,10 @@ class Paths:
         return self.root / "layers"
 
     @property
+    def joints(self) -> Path:
+        return self.root / "joints"
+
+    @property
     def ingests(self) -> Path:
         return self.root / "ingest"
 
@@ -55,6 +59,10 @@ class Paths:
         """The directory of an unpacked layer: `fs/` and `layer.json`."""
         return self.layers / diff_id.algorithm / diff_id.hex
 
+    def joint(self, chain: Digest) -> Path:
+        """What joins a layer to the layers below it: `fs/` and `joint.json`."""
+        return self.joints / chain.algorithm / chain.hex
+
     def ingest(self, digest: Digest) -> Path:
         """What has come of a blob; its length is its watermark."""
         return self.ingests / f"{digest.algorithm}-{digest.hex}"
@@ -62,6 +70,10 @@ class Paths:
     def staging(self, diff_id: Digest) -> Path:
         """The directory in which a layer is being unpacked."""
         return self.ingests / f"{diff_id.algorithm}-{diff_id.hex}.layer"
+
+    def staging_joint(self, chain: Digest) -> Path:
+        """The directory in which a joint is being made."""
+        return self.ingests / f"{chain.algorithm}-{chain.hex}.joint.layer"
 
     def lock(self, name: str) -> Path:
         return self.root / "locks" / name.replace(":", "-")
@@ -80,6 +92,9 @@ class Paths:
                 self.blobs / "sha512",
                 self.layers / "sha256",
                 self.layers / "sha512",
+                self.joints,
+                self.joints / "sha256",
+                self.joints / "sha512",
                 self.ingests,
                 self.containers,
                 self.root / "locks",

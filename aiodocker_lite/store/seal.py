@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from pathlib import Path
 import anyio
 from anyio import from_thread, to_thread
 
-from aiodocker_lite import syscalls
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.store.durable import store_errors, sync_directory
+from aiodocker_lite.store.durable import store_errors, sync_directory, sync_filesystem
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.trees import remove_tree
@@ -94,11 +92,7 @@ class Sealer:
                 one.error = one.error or error
 
     def _sync(self) -> None:
-        fd = os.open(self._paths.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            syscalls.syncfs(fd)
-        finally:
-            os.close(fd)
+        sync_filesystem(self._paths.root)
 
     def _publish(self, one: _Finished) -> Iterator[Path]:
         if one.blob is not None:

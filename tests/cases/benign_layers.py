@@ -227,7 +227,9 @@ def _replacements() -> Iterator[Twin]:
     for old, before in things.items():
         for new, after in things.items():
             if old != new:
-                yield _as(f"{old}-then-{new}", [target, before, after], [target, after])
+                # What lower layers have there went with what stood in its place.
+                hidden = pax({b"SCHILY.xattr.trusted.overlay.opaque": b"y"}) if new == "directory" else b""
+                yield _as(f"{old}-then-{new}", [target, before, after], [target, hidden + after])
     yield _as("file-twice", [file(b"x", b"1", mode=0o4755), file(b"x", b"22")], [file(b"x", b"22")])
     yield _same(
         "directory-twice", directory(b"d", 0o700, mtime=1), file(b"d/f"), directory(b"d", 0o755, mtime=2)

@@ -209,6 +209,8 @@ def bombs() -> Iterator[Case]:
     yield bomb("extension-header", lambda out: pax({b"comment": b"c" * 70_000}) + file(b"f"))
     yield bomb("name", lambda out: gnu_long(b"n/" * 600) + file(b"f") + END)
     yield bomb("nested-directories", lambda out: gnu_long(b"d/" * 30_000) + file(b"f") + END)
+    deep = [gnu_long(b"%d/" % n + b"d/" * 900 + b"f") + file(b"x") for n in range(60)]
+    yield bomb("implied-directories", lambda out: b"".join(deep) + END, Limits(path_bytes=4 << 20))
     yield bomb("hole", lambda out: _sparse_0_1(b"0,1", 1, 1 << 40) + END)
     yield bomb("holes", lambda out: old_sparse(b"f", b"x", [(1 << 19, 1)], (1 << 19) + 1) * 3 + END)
 

@@ -17,12 +17,36 @@ from aiodocker_lite import syscalls
 from aiodocker_lite.errors import EngineError, LimitExceeded
 from aiodocker_lite.inflate import load_decoders
 from aiodocker_lite.layer.decompress import plain_blocks
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, unpack_layer
+from aiodocker_lite.layer.unpack import Unpacked, UnpackRules
 from aiodocker_lite.removal import remove_directory
 from tests.cases.case import OUT, Case
+from tests.fakes.layers import unpack
 from tests.fakes.trees import Node, read_tree
 
 NOBODY = 65534
+
+
+_USED = [
+    "a",
+    "b",
+    "d",
+    "dir",
+    "etc",
+    "f",
+    "go",
+    "h",
+    "k",
+    "l",
+    "no",
+    "outside",
+    "proc",
+    "root-evil",
+    "s",
+    "v",
+    "w",
+    "x",
+]
+"""Names that the layers of the table use for directories that they do not describe."""
 
 
 class Ground:
@@ -32,6 +56,8 @@ class Ground:
         self.base = Path(tempfile.mkdtemp(prefix="g"))
         self.outside = self.base / "outside"
         self.roots = [self.base / name for name in roots]
+        self.joint = self.base / "joint"
+        self.lower = self.base / "lower"
         for place in (self.outside, self.base / "root-evil"):
             (place / "dir").mkdir(parents=True)
             (place / "secret").write_bytes(b"kept")
@@ -39,6 +65,10 @@ class Ground:
             (place / "second").hardlink_to(place / "secret")
             (place / "link").symlink_to("secret")
             os.mkfifo(place / "pipe")
+        self.lower.mkdir()
+        for number, name in enumerate(_USED):
+            # For a lower layer they lead into it, wherever they say that they lead.
+            (self.lower / name).symlink_to(f"{'../' * (number % 5)}{self.outside}")
         if os.getuid() == 0:
             # What the stranger's layer could not change anyway would prove nothing.
             for path in (self.base, *self.base.rglob("*")):
@@ -48,7 +78,7 @@ class Ground:
     def photograph(self) -> dict[str, tuple[Node, int, int]]:
         """Everything but the roots' content: also inode numbers and the time of the last change of any kind."""
         found = {}
-        for place in (self.outside, self.base / "root-evil"):
+        for place in (self.outside, self.base / "root-evil", self.lower):
             for name, node in read_tree(place).items():
                 path = place / os.fsdecode(name)
                 seen = path.lstat()
@@ -120,8 +150,13 @@ def escapes(before: dict[str, tuple[Node, int, int]], after: dict[str, tuple[Nod
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
 
-def in_a_copy(cases: list[Case], user: int, *, has_openat2: bool = True) -> list[Outcome]:
-    """Try all cases in a process of this user, which has the first wall only, and no chroot."""
+def in_a_copy(
+    cases: list[Case], user: int, *, has_openat2: bool = True, upper: bool = False
+) -> list[Outcome]:
+    """Try all cases in a process of this user, which has the first wall only, and no chroot.
+
+    An `upper` layer lies on one in which every name is a link that would lead outside.
+    """
     load_decoders()  # what is imported late
     "\n".encode("unicode_escape")  # so is this: an ordinary user may not be able to read our Python
     ground = Ground(user)
@@ -131,7 +166,7 @@ def in_a_copy(cases: list[Case], user: int, *, has_openat2: bool = True) -> list
         try:
             os.close(read)
             with os.fdopen(write, "w") as answers:
-                json.dump(_try_all(cases, ground, user, has_openat2), answers)
+                json.dump(_try_all(cases, ground, user, has_openat2, upper), answers)
         except BaseException as error:
             os.write(2, f"the copy ended with {error!r}\n".encode())
             os._exit(1)
@@ -145,7 +180,9 @@ def in_a_copy(cases: list[Case], user: int, *, has_openat2: bool = True) -> list
     return [Outcome(**outcome) for outcome in json.loads(text)]
 
 
-def _try_all(cases: list[Case], ground: Ground, user: int, has_openat2: bool) -> list[dict[str, object]]:
+def _try_all(
+    cases: list[Case], ground: Ground, user: int, has_openat2: bool, upper: bool
+) -> list[dict[str, object]]:
     if user != os.getuid():
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -153,34 +190,35 @@ def _try_all(cases: list[Case], ground: Ground, user: int, has_openat2: bool) ->
     if not has_openat2:
         syscalls.openat2 = _without_openat2
     os.umask(0)
-    return [asdict(_try_one(case, ground, is_root=user == 0)) for case in cases]
+    below = [ground.lower] if upper else []
+    return [asdict(_try_one(case, ground, below, is_root=user == 0)) for case in cases]
 
 
 def _without_openat2(*_: object, **__: object) -> int:
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
-def _try_one(case: Case, ground: Ground, *, is_root: bool) -> Outcome:
+def _try_one(case: Case, ground: Ground, below: list[Path], *, is_root: bool) -> Outcome:
     content = case.pack(os.fsencode(ground.outside))
     (root,) = ground.roots
     root.mkdir()
+    ground.joint.mkdir()
     # A target that is looked up from where the process stands would be found there (L12).
     os.chdir(ground.outside)
     before, began = ground.photograph(), time.monotonic()
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     result: Unpacked | EngineError
     try:
         pieces = (content[n : n + 60_000] for n in range(0, len(content), 60_000))
-        result = unpack_layer(plain_blocks(pieces, "abc"), fd, "abc", UnpackRules(is_root, case.limits))
+        rules = UnpackRules(is_root, case.limits)
+        result = unpack(plain_blocks(pieces, "abc"), root, rules, joint=ground.joint, below=below)
     except EngineError as error:
         result = error
-    finally:
-        os.close(fd)
     took = time.monotonic() - began
     changed = escapes(before, ground.photograph())
     outcome = judge(case, ground, root, result, is_root=is_root)
     base = os.open(ground.base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    remove_directory(root.name, base)
+    for used in (root, ground.joint):
+        remove_directory(used.name, base)
     os.close(base)
     problem = outcome.problem or ("" if took < 5 else f"it took {took:.1f} s")
     return Outcome(case.name, outcome.verdict, changed, problem)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from aiodocker_lite.layer.decompress import plain_blocks
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, unpack_layer
+from aiodocker_lite.layer.unpack import Unpacked, UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.cases.benign_layers import Twin, benign_layers
+from tests.fakes import layers
 from tests.fakes.trees import Node, differences, read_tree
 
 TWINS = benign_layers()
@@ -32,12 +33,8 @@ def _umask() -> Iterator[None]:
 
 def unpack(layer: bytes, root: Path, *, privileged: bool) -> Unpacked:
     root.mkdir()
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        pieces = (layer[n : n + 5000] for n in range(0, len(layer), 5000))
-        return unpack_layer(plain_blocks(pieces, "abc"), fd, "abc", UnpackRules(privileged, Limits()))
-    finally:
-        os.close(fd)
+    pieces = (layer[n : n + 5000] for n in range(0, len(layer), 5000))
+    return layers.unpack(plain_blocks(pieces, "abc"), root, UnpackRules(privileged, Limits()))
 
 
 def trees(ours: Path, theirs: Path, since: float) -> tuple[dict[bytes, Node], dict[bytes, Node]]:

@@ -14,12 +14,13 @@ import pytest
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import EngineError, StoreUnwritable
-from aiodocker_lite.layer.pool import Job, Unpackers
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, unpack_layer
+from aiodocker_lite.layer.pool import Job, JoinJob, Unpackers, notes_of
+from aiodocker_lite.layer.unpack import Unpacked, UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.cases.case import Case
 from tests.cases.hostile_layers import bombs, hostile_layers
 from tests.fakes.canary import NOBODY, Ground, escapes, in_a_copy, judge
+from tests.fakes.layers import unpack
 from tests.fakes.tars import END, directory, file, symlink
 
 CASES = hostile_layers()
@@ -33,14 +34,18 @@ def test_the_table_is_large_and_its_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize("user", [pytest.param(0, marks=pytest.mark.root), NOBODY])
-@pytest.mark.parametrize("has_openat2", [True, False], ids=["openat2", "walk"])
-def test_nothing_outside_changes_and_each_case_ends_as_it_must(user: int, has_openat2: bool) -> None:
-    """Without a chroot, with and without openat2(2): paths alone hold, as root and as an ordinary user."""
+@pytest.mark.parametrize(
+    ("has_openat2", "upper"), [(True, False), (False, False), (True, True)], ids=["openat2", "walk", "upper"]
+)
+def test_nothing_outside_changes_and_each_case_ends_as_it_must(
+    user: int, has_openat2: bool, upper: bool
+) -> None:
+    """Without a chroot, with and without openat2(2), as first and as upper layer: paths alone hold."""
     if os.geteuid() != 0:
         if user == 0:
             pytest.skip("needs root")
         user = os.geteuid()
-    outcomes = in_a_copy(CASES, user, has_openat2=has_openat2)
+    outcomes = in_a_copy(CASES, user, has_openat2=has_openat2, upper=upper)
     assert [f"{o.name}: {o.escapes}" for o in outcomes if o.escapes] == []
     assert [f"{o.name}: {o.problem}" for o in outcomes if o.problem] == []
     assert len(outcomes) == len(CASES)
@@ -80,10 +85,17 @@ async def unpacked(
     async def all_of_it(have: int) -> int:
         return len(content)
 
+    joint = blob.with_name(f"{blob.name}.joint")
+    joint.mkdir()
     try:
-        return await unpackers.unpack(job, all_of_it, lambda consumed: None)
+        done = await unpackers.unpack(job, all_of_it, lambda consumed: None)
+        await unpackers.join(JoinJob(digest, root, (), joint, job.privileged))
     except EngineError as error:
         return error
+    else:
+        return done
+    finally:
+        notes_of(root).unlink(missing_ok=True)
 
 
 def test_bombs_are_refused_in_little_memory() -> None:
@@ -141,14 +153,12 @@ def test_renames_elsewhere_are_no_harm(tmp_path: Path) -> None:
     layer += b"".join(file(b"w/%d/f" % n) for n in range(3000)) + END
     rename = "import os\nos.mkdir('a')\nwhile 1: os.rename('a', 'b'); os.rename('b', 'a')"
     (tmp_path / "root").mkdir()
-    root = os.open(tmp_path / "root", os.O_RDONLY | os.O_DIRECTORY)
     before, here = os.umask(0), Path.cwd()
     with subprocess.Popen([sys.executable, "-c", rename], cwd=tmp_path) as other:
         try:
-            done = unpack_layer(iter([layer]), root, "abc", UnpackRules(os.geteuid() == 0, Limits()))
+            done = unpack(iter([layer]), tmp_path / "root", UnpackRules(os.geteuid() == 0, Limits()))
         finally:
             other.kill()
-            os.close(root)
             os.umask(before)
             os.chdir(here)
     assert done.entries == 3003

@@ -11,8 +11,9 @@ import pytest
 
 from aiodocker_lite.errors import EngineError, InvalidLayer, LimitExceeded, UnsafeEntry
 from aiodocker_lite.layer.sparse import check_map
-from aiodocker_lite.layer.unpack import UnpackRules, unpack_layer
+from aiodocker_lite.layer.unpack import UnpackRules
 from aiodocker_lite.settings import Limits
+from tests.fakes import layers
 from tests.fakes.tars import END, file, header, padded, pax, pax_raw, record
 
 FORMATS = {
@@ -27,11 +28,7 @@ FORMATS = {
 def unpack(content: bytes, root: Path, limits: Limits | None = None, size: int = 700) -> None:
     root.mkdir(exist_ok=True)
     pieces: Iterator[bytes] = (content[n : n + size] for n in range(0, len(content), size))
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        unpack_layer(pieces, fd, "abc", UnpackRules(os.geteuid() == 0, limits or Limits()))
-    finally:
-        os.close(fd)
+    layers.unpack(pieces, root, UnpackRules(os.geteuid() == 0, limits or Limits()))
 
 
 def make(path: Path, size: int, *pieces: tuple[int, bytes]) -> None:
