@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from aiodocker_lite import events
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import ContainerFailed, ImageInUse, InvalidReference, NoSuchImage
+from aiodocker_lite.errors import ContainerFailed, DiskFull, ImageInUse, InvalidReference, NoSuchImage
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.options import RunOptions, Streams
@@ -101,9 +101,15 @@ class Engine:
         # The first worker starts while the network code is imported and the manifest is on its way.
         await tools.unpackers.warm_up()
         registry = await self._open_registry()
-        return await pull(
-            reference, registry, tools, platform=wanted, strict=platform is not None, progress=progress
-        )
+        try:
+            return await pull(
+                reference, registry, tools, platform=wanted, strict=platform is not None, progress=progress
+            )
+        except DiskFull as error:
+            error.add_note(
+                f"what was downloaded is kept in {self.store.paths.ingests}, and the same command continues there"
+            )
+            raise
 
     async def load(
         self,

@@ -464,7 +464,7 @@ class DiskFull(StoreError):
 
     slug = "disk-full"
     message = "no space left while writing {path}: {reason}"
-    hint = "free some space and run the same command again; it continues where it stopped"
+    hint = "free some space and run the same command again"
 
 
 @dataclass(eq=False)

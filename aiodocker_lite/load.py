@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import BinaryIO
 from anyio import from_thread, to_thread
 
 from aiodocker_lite import events
-from aiodocker_lite.archive import ArchivedImage, Section, read_archive
+from aiodocker_lite.archive import Archive, ArchivedImage, Section, read_archive
 from aiodocker_lite.bring import Tools, bring_layers
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch import OpenAt
@@ -29,7 +30,8 @@ async def load(
 ) -> list[Image]:
     """Bring every image of an archive into the store; each is visible as soon as it is whole.
 
-    Raises InvalidArchive, ContentError, StoreError.
+    What came of layers that are not whole goes with an error or a cancellation: nothing needs to be
+    resumed. Raises InvalidArchive, ContentError, StoreError.
     """
     ingests = tools.store.paths.ingests
 
@@ -40,7 +42,14 @@ async def load(
     def on_bytes(_: int) -> None:
         from_thread.check_cancelled()
 
-    read = partial(read_archive, source, name=name, spool=spool, platform=platform, on_bytes=on_bytes)
+    def read() -> Archive:
+        with store_errors(ingests):
+            free = shutil.disk_usage(ingests).free
+        # What is copied is needed once more at least, as blobs; and who else writes here shall find room.
+        return read_archive(
+            source, name=name, spool=spool, platform=platform, spooled_max=free // 2, on_bytes=on_bytes
+        )
+
     archive = await to_thread.run_sync(read)
     with archive:
         async with tools.store.counting_on_content():
@@ -55,7 +64,14 @@ async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress)
     def open_blob(layer: Descriptor) -> OpenAt:
         return partial(_read_section, archived.layers[layer.digest])
 
-    await bring_layers(manifest, config, open_blob, tools, progress)
+    fresh = [layer.digest for layer in manifest.layers if not tools.store.has_part(layer.digest)]
+    try:
+        await bring_layers(manifest, config, open_blob, tools, progress)
+    except BaseException:
+        # What somebody's pull had begun is left to the next one.
+        for digest in fresh:
+            tools.store.drop_part(digest)
+        raise
     image = await tools.store.images.add(archived.names, manifest, config, manifest.digest)
     progress(events.ImageReady(image.name, manifest.digest, fetched=True))
     return image

@@ -69,14 +69,17 @@ class _Extensions:
 
 
 def is_header(record: bytes) -> bool:
-    """These bytes begin a tar file: a header whose checksum is right, or an end mark."""
+    """These bytes begin a tar file: a header whose checksum is right."""
     try:
         _parse(record[:_RECORD])
-    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed leaves it out
-        return True
     except tarfile.HeaderError:
         return False
     return True
+
+
+def is_end(record: bytes) -> bool:
+    """These bytes begin with an end mark."""
+    return record[:_RECORD] == _ZEROS
 
 
 def index_members(tar: Section) -> Members:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from aiodocker_lite.archive.looks import looks_like
-from aiodocker_lite.archive.members import is_header
+from aiodocker_lite.archive.members import is_end, is_header
 from aiodocker_lite.archive.section import BLOCK, Section
-from aiodocker_lite.errors import DiskFull, InvalidArchive, LimitExceeded, StoreUnwritable
+from aiodocker_lite.errors import DiskFull, InvalidArchive, StoreUnwritable
 from aiodocker_lite.inflate import Compression, Damaged, compression_of, decompressed
 
 _SNIFFED = 512
@@ -39,7 +39,7 @@ def open_plain(
 ) -> Section:
     """The whole archive as one section; what it keeps open is closed by `files`.
 
-    Raises InvalidArchive, LimitExceeded, DiskFull, StoreUnwritable.
+    Raises InvalidArchive, DiskFull, StoreUnwritable.
     """
     fd = _descriptor(source, archive, files)
     if fd is not None and _can_seek(fd):
@@ -51,15 +51,22 @@ def open_plain(
     first, blocks = _sniffed(blocks)
     if not first:
         raise _empty(source, archive)
-    if is_header(first):
+    if _is_archive(first, archive):
         return whole or _spooled(blocks, archive, spool, spooled_max, on_bytes, files)
     kind = compression_of(first)
     if kind is None:
         raise InvalidArchive(archive, f"it is not a tar archive, it looks like {looks_like(first)}")
     first, blocks = _sniffed(_inflated(blocks, kind, archive))
-    if not is_header(first):
+    if not _is_archive(first, archive):
         raise InvalidArchive(archive, f"it is {kind} data, but not of a tar archive: {looks_like(first)}")
     return _spooled(blocks, archive, spool, spooled_max, on_bytes, files)
+
+
+def _is_archive(first: bytes, archive: str) -> bool:
+    """It begins as a tar file does. Raises InvalidArchive for the end of one: /dev/zero would never end."""
+    if is_end(first):
+        raise InvalidArchive(archive, "it is an empty archive")
+    return is_header(first)
 
 
 def _inflated(blocks: Iterator[bytes], kind: Compression, archive: str) -> Iterator[bytes]:
@@ -141,19 +148,24 @@ def _spooled(
     for block in blocks:
         size += len(block)
         if size > spooled_max:
-            raise LimitExceeded(f"the unpacked size of {archive}", spooled_max, size)
+            raise DiskFull(
+                _copy_of(archive), f"it has more than the {spooled_max} bytes that are left for it"
+            )
         _write(copy, block, archive)
         on_bytes(len(block))
     return Section(copy.fileno(), 0, size, archive)
 
 
 def _write(copy: BinaryIO, block: bytes, archive: str) -> None:
-    where = f"a temporary copy of {archive}"
     try:
         copy.write(block)
         copy.flush()
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DiskFull(where, reason) from error
-        raise StoreUnwritable(where, reason) from error
+            raise DiskFull(_copy_of(archive), reason) from error
+        raise StoreUnwritable(_copy_of(archive), reason) from error
+
+
+def _copy_of(archive: str) -> str:
+    return f"a temporary copy of {archive}"

@@ -24,7 +24,6 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.manifest import check_pairs
 from aiodocker_lite.platforms import Platform
 
-_SPOOLED_MAX: Final = 1 << 40
 _ROOT_DIRECTORIES: Final = {
     "bin", "boot", "dev", "etc", "home", "lib", "lib64", "mnt", "opt", "proc", "root", "run", "sbin",
     "srv", "sys", "tmp", "usr", "var",
@@ -42,19 +41,19 @@ def read_archive(
     name: str,
     spool: Callable[[], BinaryIO],
     platform: Platform,
-    spooled_max: int = _SPOOLED_MAX,
+    spooled_max: int = 1 << 40,
     on_bytes: Callable[[int], None] = _unwatched,
 ) -> Archive:
     """Open an archive, find its images and check their documents; blocking, for use in a thread.
 
     `source` is a file, a directory, or a stream that is read to its end and stays open. `name`
     stands in errors. `spool` gives an empty temporary file, which takes the plain archive if
-    `source` is compressed or cannot seek, up to `spooled_max` bytes. `on_bytes` is called with
+    `source` is compressed or cannot seek, and may have `spooled_max` bytes. `on_bytes` is called with
     the size of every block that was read, and with 0 while a silent stream is waited for; what
     it raises ends the reading, so it is the place to ask for cancellation.
 
     Raises InvalidArchive, DigestMismatch, SizeMismatch, UnsupportedMediaType, PlatformNotFound,
-    LimitExceeded, DiskFull, StoreUnwritable.
+    DiskFull, StoreUnwritable.
     """
     with ExitStack() as files:
         contents: Contents

@@ -21,10 +21,11 @@ from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.store import garbage
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.containers import Containers
+from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.images import Images
 from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
-from aiodocker_lite.store.locks import hold
+from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.seal import Sealer
 
@@ -80,6 +81,19 @@ class Store:
         last = next((record for record in reversed(records) if record.describes_root), None)
         found = last or (records[0] if records else None)
         return self.layers.files(found.diff_id) if found else None
+
+    def has_part(self, blob: Digest) -> bool:
+        """Some of this blob has come, now or earlier."""
+        return self.paths.ingest(blob).exists()
+
+    def drop_part(self, blob: Digest) -> None:
+        """Remove what has come of a blob, unless somebody is bringing it. Raises StoreUnwritable."""
+        path = self.paths.ingest(blob)
+        if not path.exists():
+            return
+        with hold_now(self.paths.lock(f"blob-{blob}")) as alone, store_errors(path):
+            if alone:
+                path.unlink(missing_ok=True)
 
     def counting_on_content(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing that is in the store is collected."""

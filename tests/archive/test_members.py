@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aiodocker_lite.archive.members import Member, Members, index_members, inner_path, is_header
+from aiodocker_lite.archive.members import Member, Members, index_members, inner_path, is_end, is_header
 from aiodocker_lite.archive.section import Section
 from aiodocker_lite.errors import InvalidArchive
 from tests.fakes.tars import END, directory, file, gnu_long, hard_link, header, padded, pax, pax_raw, symlink
@@ -170,9 +170,10 @@ def test_paths_are_resolved_among_members_only(path: str, base: str, expected: s
 
 
 def test_a_header_is_known_by_its_checksum() -> None:
-    """Also an empty tar file is one."""
+    """And an end mark is none."""
     assert is_header(file(b"a"))
-    assert is_header(END)
+    assert not is_header(END)
+    assert (is_end(END), is_end(file(b"a")), is_end(END[:511])) == (True, False, False)
     assert not is_header(b"a" * 512)
     assert not is_header(file(b"a")[:511])
     assert not is_header(b"")

@@ -512,18 +512,43 @@ async def test_a_path_that_leads_to_no_archive(engine: Engine, tmp_path: Path, w
 
 @pytest.mark.root
 async def test_a_disk_that_is_too_small_for_an_archive(disk: Disk, engine: Engine, tmp_path: Path) -> None:
-    """A pipe must be copied first; then its layers must find room, and they say so too."""
+    """A pipe must be copied first, and half of what is free is for others; then its layers must find room.
+
+    Nothing is left of what does not fit: its source is still there.
+    """
     path = tmp_path / "archive.tar"
     path.write_bytes(of_oci(image(layer({"large": noise(3_000_000)}), platform=HERE)))
     with piped(path) as stream:
-        await refuses(engine, stream, DiskFull, "^no space left while writing .*: No space left on device$")
+        await refuses(
+            engine, stream, DiskFull, "^no space left while writing a temporary copy of standard input"
+        )
         stream.read()
-    await refuses(engine, path, DiskFull, "^no space left while writing .*: No space left on device$")
+    assert (await hint_of(engine, path)) == "free some space and run the same command again"
+    assert list((disk.place / "ingest").iterdir()) == []
     disk.remount("size=20m")
     with piped(path) as stream:
         (found,) = await engine.load(stream)
     assert found.verified == "Yes"
     assert list((disk.place / "ingest").iterdir()) == []
+
+
+async def hint_of(engine: Engine, source: Path) -> str:
+    with pytest.raises(
+        DiskFull, match=r"^no space left while writing .*: No space left on device$"
+    ) as caught:
+        await engine.load(source)
+    assert not [note for note in getattr(caught.value, "__notes__", []) if "kept" in note]
+    return caught.value.hint
+
+
+@pytest.mark.parametrize("source", ["cat /dev/zero", "gzip -1 < /dev/zero", "zstd -q -1 < /dev/zero"])
+async def test_a_stream_without_an_end_is_refused_at_once(engine: Engine, source: str) -> None:
+    """Zeros are the end of an archive, and this one would fill the disk."""
+    with subprocess.Popen(["sh", "-c", f"exec {source}"], stdout=subprocess.PIPE) as endless:
+        assert endless.stdout is not None
+        with anyio.fail_after(10):
+            await refuses(engine, endless.stdout, InvalidArchive, "it is an empty archive$")  # type: ignore[arg-type]
+        endless.kill()
 
 
 async def test_whoever_waits_for_a_silent_pipe_can_leave(engine: Engine) -> None:
@@ -541,6 +566,19 @@ async def test_whoever_waits_for_a_silent_pipe_can_leave(engine: Engine) -> None
     assert scope.cancelled_caught
     assert list((engine.settings.root / "ingest").iterdir()) == []
     assert await engine.images() == []
+
+
+async def test_what_a_pull_has_begun_outlives_a_load_that_is_cancelled(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """It was downloaded, and the next pull counts on it."""
+    path = tmp_path / "archive.tar"
+    path.write_bytes(GOOD["oci"])
+    (kept := engine.store.paths.ingest(TOP.digest)).write_bytes(TOP.raw[:1000])
+    with anyio.CancelScope() as scope:
+        await engine.load(path, progress=lambda event: scope.cancel())
+    assert list((engine.settings.root / "ingest").iterdir()) == [kept]
+    assert TOP.raw.startswith(kept.read_bytes())
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -563,6 +601,7 @@ async def test_a_cancelled_load_leaves_nothing_half_done(
             with anyio.CancelScope() as scope:
                 await engine.load(path, progress=stop)
             assert flaws(engine.settings.root) == []
+            assert list((engine.settings.root / "ingest").iterdir()) == []
             (found,) = await engine.load(path)
             assert found.verified == "Yes"
             assert list((engine.settings.root / "ingest").iterdir()) == []

@@ -87,7 +87,7 @@ class Scene:
     def root(self) -> Path:
         return self.engine.settings.root
 
-    async def refuses(self, kind: type[EngineError], sentence: str, name: str = "") -> None:
+    async def refuses(self, kind: type[EngineError], sentence: str, name: str = "") -> EngineError:
         """The pull fails with this error, in one sentence, and changes nothing that can be seen."""
         before, index_before = visible(self.root), (self.root / "index.json").read_bytes()
         with pytest.raises(kind) as caught:
@@ -102,6 +102,7 @@ class Scene:
         assert flaws(self.root) == []
         (old,) = [each for each in await self.engine.images() if each.id == OLD.config.digest]
         assert old.verified == "Yes"
+        return caught.value
 
     async def recovers(self) -> None:
         """The same pull succeeds now that the registry is honest, and leaves nothing behind."""
@@ -630,11 +631,15 @@ FULL = r"^no space left while writing .*: No space left on device$"
 
 @pytest.mark.root
 async def test_a_disk_that_fills_while_a_layer_comes(disk: Disk, scene: Scene) -> None:
-    """What fitted is kept, and with more space the download goes on behind it."""
+    """What fitted is kept in a place that is named, and with more space the download goes on behind it."""
     large = image(layer({"large": noise(5_000_000)}), platform=HERE)
     scene.registry.add("large", "latest", large)
     name = f"{scene.registry.address}/large"
-    await scene.refuses(DiskFull, FULL, name)
+    error = await scene.refuses(DiskFull, FULL, name)
+    where = disk.place / "ingest"
+    assert error.__notes__ == [
+        f"what was downloaded is kept in {where}, and the same command continues there"
+    ]
     kept = (disk.place / f"ingest/sha256-{large.layers[0].digest.hex}").stat().st_size
     assert 1_000_000 < kept < 2_000_000
 
