@@ -132,7 +132,7 @@ class Engine:
     # --- images that are here ----------------------------------------------------------------
 
     async def images(self) -> list[Image]:
-        """Every image in the store. Raises StoreCorrupt."""
+        """Every image in the store. Raises StoreCorrupt, StoreUnreadable."""
         return await to_thread.run_sync(self.store.images.all)
 
     async def image(self, name: str) -> Image:
@@ -143,6 +143,7 @@ class Engine:
         """Give an image one more name; one that led elsewhere leads here now."""
         found = await self.image(image) if isinstance(image, str) else image
         reference = Reference.parse(name) if isinstance(name, str) else name
+        self.store.create()
         return await self.store.images.tag(found, reference)
 
     async def remove(self, name: str, *, force: bool = False) -> Removed:
@@ -158,6 +159,7 @@ class Engine:
             for container in self.store.containers.all():
                 if container.manifest == image.manifest.digest:
                     raise ImageInUse(name, f"container {container.id[:12]} ({container.name}) is using it")
+        self.store.create()
         await self.store.images.untag(image.manifest.digest, names)
         return Removed(names, await to_thread.run_sync(self.store.collect))
 
@@ -205,6 +207,7 @@ class Engine:
         from aiodocker_lite.run import find_ladder, start
 
         options, streams = options or RunOptions(), streams or Streams()
+        self.store.create()
         # First: what is refused shall be refused before anything is pulled.
         ladder = find_ladder(self.store, options, progress)
         found = await self.find_or_pull(image, platform=platform, progress=progress)
@@ -290,6 +293,7 @@ class Engine:
             from aiodocker_lite.layer.pool import Unpackers
             from aiodocker_lite.layer.privileges import may_apply_everything
 
+            self.store.create()
             with store_errors(self.store.paths.ingests):
                 privileged = may_apply_everything(self.store.paths.ingests)
             self._tools = Tools(

@@ -27,6 +27,8 @@
     ├── StoreError             the disk, or what lies on it
     │   ├── NoSuchImage
     │   ├── ImageInUse
+    │   ├── NotAStore
+    │   ├── StoreUnreadable
     │   ├── StoreUnwritable
     │   ├── StoreCorrupt
     │   └── DiskFull
@@ -54,6 +56,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+_ANOTHER_ROOT = "choose another directory with --root or AIODOCKER_LITE_ROOT"
 
 
 def printable(text: str) -> str:
@@ -433,15 +437,39 @@ class ImageInUse(StoreError):
 
 
 @dataclass(eq=False)
+class NotAStore(StoreError):
+    """Something else is where the store should be; it is left as it is."""
+
+    path: str
+    reason: str
+
+    slug = "not-a-store"
+    message = "cannot use {path} as a store: {reason}"
+    hint = _ANOTHER_ROOT
+
+
+@dataclass(eq=False)
+class StoreUnreadable(StoreError):
+    """What is in the store cannot be read, by this user for example."""
+
+    path: str
+    reason: str
+
+    slug = "store-unreadable"
+    message = "cannot read the store at {path}: {reason}"
+    hint = _ANOTHER_ROOT
+
+
+@dataclass(eq=False)
 class StoreUnwritable(StoreError):
-    """The store's directory cannot be used."""
+    """The store cannot be written to."""
 
     path: str
     reason: str
 
     slug = "store-unwritable"
     message = "cannot write to the store at {path}: {reason}"
-    hint = "choose another directory with --root or AIODOCKER_LITE_ROOT"
+    hint = _ANOTHER_ROOT
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.store import garbage
@@ -34,19 +35,24 @@ class Store:
     """One store and its parts."""
 
     def __init__(self, root: Path) -> None:
-        """Open the store at `root`, and make it where there is none.
+        """Open the store at `root`, which is an empty one as long as nothing is there.
 
-        Raises DiskFull, StoreUnwritable.
+        Raises NotAStore, StoreUnreadable.
         """
         # The container's first process and the workers have other working directories.
         self.paths = Paths(root.absolute())
-        self.paths.create()
+        self.paths.check()
         self.blobs = Blobs(self.paths)
         self.layers = Layers(self.paths)
         self.joints = Joints(self.paths)
         self.images = Images(self.paths, self.blobs, self.layers)
         self.containers = Containers(self.paths)
         self.sealer = Sealer(self.paths, self.layers)
+
+    def create(self) -> Self:
+        """Make what is missing of it, before anything is written. Raises DiskFull, StoreUnwritable."""
+        self.paths.create()
+        return self
 
     @asynccontextmanager
     async def bringing(

@@ -32,6 +32,7 @@ from aiodocker_lite.errors import (
     InvalidOption,
     NoSuchContainer,
     StoreCorrupt,
+    StoreUnreadable,
     StoreUnwritable,
 )
 from aiodocker_lite.image import Image
@@ -120,7 +121,7 @@ class Containers:
         self._paths = paths
 
     def all(self) -> list[Container]:
-        """Every container, the oldest first. Raises StoreCorrupt."""
+        """Every container, the oldest first. Raises StoreCorrupt, StoreUnreadable."""
         found = [_read(path) for path in self._directories()]
         return sorted(filter(None, found), key=lambda container: container.created)
 
@@ -175,8 +176,10 @@ class Containers:
     def _directories(self) -> list[Path]:
         try:
             return list(self._paths.containers.iterdir())
+        except FileNotFoundError:
+            return []
         except OSError as error:
-            raise StoreCorrupt(str(self._paths.containers), error.strerror or str(error)) from error
+            raise StoreUnreadable(str(self._paths.containers), error.strerror or str(error)) from error
 
     def _create(
         self, image: Image, command: tuple[str, ...], name: str, remove: bool, alive: ExitStack

@@ -24,6 +24,7 @@ from aiodocker_lite.errors import (
     InvalidReference,
     NoSuchImage,
     StoreCorrupt,
+    StoreUnreadable,
 )
 from aiodocker_lite.image import Image, Verified
 from aiodocker_lite.manifest import (
@@ -90,7 +91,7 @@ class Images:
     # --- reading -----------------------------------------------------------------------------
 
     def entries(self) -> tuple[Entry, ...]:
-        """All of the index that is ours. Raises StoreCorrupt."""
+        """All of the index that is ours. Raises StoreCorrupt, StoreUnreadable."""
         return self._read_index()[0]
 
     def all(self) -> list[Image]:
@@ -151,12 +152,18 @@ class Images:
         return needed
 
     def _read_index(self) -> tuple[tuple[Entry, ...], list[dict[str, Any]]]:
-        """Our entries, and those of other tools."""
+        """Our entries, and those of other tools. Raises StoreCorrupt, StoreUnreadable."""
         try:
-            listed = json.loads(self._paths.index.read_bytes())["manifests"]
+            raw = self._paths.index.read_bytes()
+        except FileNotFoundError:
+            return (), []
+        except OSError as error:
+            raise StoreUnreadable(str(self._paths.index), error.strerror or str(error)) from error
+        try:
+            listed = json.loads(raw)["manifests"]
             ours = tuple(_read_entry(entry) for entry in listed if _is_ours(entry))
             return ours, [entry for entry in listed if not _is_ours(entry)]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EngineError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, EngineError) as error:
             raise StoreCorrupt(str(self._paths.index), str(error)) from error
 
     def _by_id(self, text: str, entries: Sequence[Entry]) -> Entry | None:

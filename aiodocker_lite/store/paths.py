@@ -1,14 +1,17 @@
-"""Where each thing lives: arithmetic, and the making of the empty store."""
+"""Where each thing lives: arithmetic, what is no store, and the making of an empty one."""
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import NotAStore, StoreUnreadable
 from aiodocker_lite.store.durable import store_errors, write_durably
 
+_ENTRIES = {"oci-layout", "index.json", "blobs", "layers", "ingest", "containers", "locks"}
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _EMPTY_INDEX = {
     "schemaVersion": 2,
@@ -77,6 +80,25 @@ class Paths:
 
     def lock(self, name: str) -> Path:
         return self.root / "locks" / name.replace(":", "-")
+
+    def check(self) -> None:
+        """See that here is a store, or part of one whose making was interrupted, or nothing at all.
+
+        Raises NotAStore, StoreUnreadable.
+        """
+        try:
+            # A file system of its own has this from the beginning.
+            found = set(os.listdir(self.root)) - {"lost+found"}  # noqa: PTH208 (names)
+        except FileNotFoundError:
+            return
+        except NotADirectoryError as error:
+            file = next(path for path in (self.root, *self.root.parents) if path.exists())
+            what = "it" if file == self.root else str(file)
+            raise NotAStore(str(self.root), f"{what} is a file") from error
+        except OSError as error:
+            raise StoreUnreadable(str(self.root), error.strerror or str(error)) from error
+        if not (found <= _ENTRIES or found >= _ENTRIES):
+            raise NotAStore(str(self.root), "it is a directory with other things in it")
 
     def create(self) -> None:
         """Make the directories and files of an empty store where they are missing.

@@ -23,7 +23,7 @@ from aiodocker_lite.errors import (
     NoSuchImage,
     StoreUnwritable,
 )
-from tests.fakes.commands import Names, command, environment, run_command
+from tests.fakes.commands import Adl, Names, command, environment, run_command
 
 
 def raising(error: BaseException) -> Callable[[], NoReturn]:
@@ -158,13 +158,21 @@ def test_characters_that_the_output_does_not_have_are_escaped(stocked: Path, tmp
     assert done.stdout == b"caf\xe9 \\u2026\n"
 
 
-@pytest.mark.parametrize("root", ["/proc/nowhere", "/dev/null/store"])
-def test_a_store_that_cannot_be_is_one_sentence(tmp_path: Path, root: str) -> None:
+@pytest.mark.parametrize(
+    ("root", "sentence"),
+    [
+        ("/proc/nowhere", "cannot write to the store at /proc/nowhere: "),
+        ("/dev/null/store", "cannot use /dev/null/store as a store: /dev/null is a file"),
+        ("/etc/passwd", "cannot use /etc/passwd as a store: it is a file"),
+        ("/etc", "cannot use /etc as a store: it is a directory with other things in it"),
+    ],
+)
+def test_a_store_that_cannot_be_is_one_sentence(tmp_path: Path, root: str, sentence: str) -> None:
     """And what to do about it."""
-    done = shell('"$@"', Path(root), tmp_path, "images")
+    done = shell('"$@"', Path(root), tmp_path, "load", "-i", "/dev/null")
     assert (done.returncode, done.stdout) == (1, "")
     first, hint = done.stderr.splitlines()
-    assert first.startswith(f"aiodocker-lite: cannot write to the store at {root}: ")
+    assert first.startswith(f"aiodocker-lite: {sentence}")
     assert hint == "aiodocker-lite: hint: choose another directory with --root or AIODOCKER_LITE_ROOT"
 
 
@@ -175,5 +183,23 @@ def test_a_store_of_somebody_else_is_one_sentence(stocked: Path, tmp_path: Path)
     cage = Path(__file__).parents[1] / "runtime/cage.py"  # shows him our Python, wherever it is
     done = shell(f'{sys.executable} {cage} ordinary-user "$@"', stocked, tmp_path, "images")
     assert done.returncode == 1
-    assert done.stderr.startswith("aiodocker-lite: ")
-    assert "Permission denied" in done.stderr
+    assert done.stderr.startswith(f"aiodocker-lite: cannot read the store at {stocked}: Permission denied\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("images", 0),
+        ("ps -a", 0),
+        ("inspect x", 1),
+        ("tag x y", 1),
+        ("rmi x", 1),
+        ("rm x", 1),
+        ("logout localhost:1", 0),
+        ("images --quiet", 0),
+    ],
+)
+def test_whoever_only_reads_makes_no_store(adl: Adl, root: Path, words: str, code: int) -> None:
+    """A typing error in --root leaves nothing behind."""
+    assert adl(*words.split()).code == code
+    assert not root.exists()

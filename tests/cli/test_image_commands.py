@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.archives import classic, parts, tar
-from tests.fakes.commands import Adl, Names, command, environment
+from tests.fakes.commands import Adl, Names, command, environment, run_command
 
 
 def rows(adl: Adl, *words: str) -> list[list[str]]:
@@ -95,10 +94,9 @@ def test_an_empty_store_is_an_empty_table(adl: Adl, root: Path, tmp_path: Path) 
     assert adl("images").out == "IMAGE NAME   SIZE   CONTENT VERIFIED\n"
     assert adl("images", "--format", "json").out == ""
     elsewhere = tmp_path / "elsewhere"
-    argv = [word for word in command(root, "images") if word not in ("--root", str(root))]
-    subprocess.run(
-        argv, env=environment(tmp_path, AIODOCKER_LITE_ROOT=str(elsewhere)), check=True, capture_output=True
-    )
+    argv = [word for word in command(root, "load") if word not in ("--root", str(root))]
+    env = environment(tmp_path, AIODOCKER_LITE_ROOT=str(elsewhere))
+    assert run_command(argv, env, tar(classic((parts("one"), ["loaded:1"])))).code == 0
     assert (elsewhere / "oci-layout").exists()
 
 

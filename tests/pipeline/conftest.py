@@ -21,8 +21,9 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def engine(settings: Settings) -> AsyncIterator[Engine]:
-    """An open engine."""
+    """An open engine, and its store, empty."""
     async with Engine(settings) as engine:
+        engine.store.create()
         yield engine
 
 

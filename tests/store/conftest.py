@@ -16,7 +16,7 @@ from aiodocker_lite.store import Store
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty store."""
-    return Store(tmp_path / "store")
+    return Store(tmp_path / "store").create()
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def _nothing(root: Path) -> None:
 
 
 def _make_store(root: Path) -> None:
-    Store(root)
+    Store(root).create()
 
 
 def _is_store(root: Path) -> bool:
@@ -100,11 +100,11 @@ def _is_store(root: Path) -> bool:
 
 
 def _with_an_image(root: Path) -> None:
-    anyio.run(bring, Store(root), tiny("old"), "alpine")
+    anyio.run(bring, Store(root).create(), tiny("old"), "alpine")
 
 
 def _with_blobs(root: Path) -> None:
-    store = Store(root)
+    store = Store(root).create()
     anyio.run(bring, store, tiny("old"), "alpine")
     anyio.run(bring, store, tiny("new"))
     store.paths.blob(documents(tiny("new"))[0].digest).unlink()
@@ -114,7 +114,7 @@ def _with_blobs(root: Path) -> None:
 def _add_image(root: Path) -> None:
     manifest, config = documents(tiny("new"))
     names = [Reference.parse("alpine"), Reference.parse("busybox")]
-    anyio.run(Store(root).images.add, names, manifest, config, manifest.digest)
+    anyio.run(Store(root).create().images.add, names, manifest, config, manifest.digest)
 
 
 def _has_both_images(root: Path) -> bool:
@@ -129,14 +129,14 @@ def _has_both_images(root: Path) -> bool:
 
 
 def _remove_image(root: Path) -> None:
-    store = Store(root)
+    store = Store(root).create()
     for image in store.images.all():
         anyio.run(store.images.untag, image.manifest.digest, image.names)
     store.collect()
 
 
 def _is_empty(root: Path) -> bool:
-    store = Store(root)
+    store = Store(root).create()
     images = store.images.all()
     assert all(image.verified == "Yes" for image in images)
     diff_id = documents(tiny("old"))[1].diff_ids[0]
@@ -147,20 +147,20 @@ def _is_empty(root: Path) -> bool:
 
 
 def _with_a_staged_layer(root: Path) -> None:
-    store = Store(root)
+    store = Store(root).create()
     stage(store)
     store.paths.ingest(_LAYER).write_bytes(b"hello")
 
 
 def _seal(root: Path) -> None:
-    store = Store(root)
+    store = Store(root).create()
     blob = None if store.blobs.has(_LAYER, 5) else _LAYER
     layer = None if store.layers.find(_LAYER) else stage(store)
     anyio.run(store.sealer.seal, blob, layer)
 
 
 def _is_sealed(root: Path) -> bool:
-    store = Store(root)
+    store = Store(root).create()
     assert store.blobs.has(_LAYER, 5) != store.paths.ingest(_LAYER).exists()
     if store.layers.find(_LAYER) is None:
         assert not store.paths.layer(_LAYER).exists()
@@ -170,7 +170,7 @@ def _is_sealed(root: Path) -> bool:
 
 
 def _run_container(root: Path) -> None:
-    store = Store(root)
+    store = Store(root).create()
 
     async def live() -> None:
         image = store.images.find("alpine")
@@ -193,7 +193,7 @@ def _has_run(root: Path) -> bool:
 
 def _with_a_container(root: Path) -> None:
     _with_an_image(root)
-    store = Store(root)
+    store = Store(root).create()
 
     async def live() -> None:
         image = store.images.find("alpine")
@@ -204,7 +204,7 @@ def _with_a_container(root: Path) -> None:
 
 
 def _remove_container(root: Path) -> None:
-    containers = Store(root).containers
+    containers = Store(root).create().containers
     for container in containers.all():
         containers.remove(container)
 

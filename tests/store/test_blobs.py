@@ -54,7 +54,7 @@ def test_a_missing_blob_is_damage_where_it_is_read(store: Store) -> None:
 
 def test_a_full_disk_leaves_no_half_blob(small_disk: Path) -> None:
     """The error says so, and nothing is in sight (S05)."""
-    store = Store(small_disk / "store")
+    store = Store(small_disk / "store").create()
     content = bytes(2 << 20)
     digest = Digest.of(content)
     with pytest.raises(DiskFull):

@@ -32,7 +32,7 @@ from aiodocker_lite.errors import ContainerNameTaken
 from aiodocker_lite.store import Store
 
 async def main():
-    store = Store(Path(sys.argv[1]))
+    store = Store(Path(sys.argv[1])).create()
     image = store.images.find("alpine")
     try:
         async with store.containers.living(image, ("sh",), name=sys.argv[2], remove="rm" in sys.argv) as container:
@@ -282,7 +282,7 @@ async def test_an_unreadable_state_is_an_unknown_end(store: Store, image: Image,
 
 async def test_a_full_disk_leaves_no_half_container(small_disk: Path) -> None:
     """The error says so, and the name is free (S05)."""
-    store = Store(small_disk / "store")
+    store = Store(small_disk / "store").create()
     image = await bring(store, tiny(), "alpine")
     await run(store, image, "old")
     filler = small_disk / "filler"

@@ -22,7 +22,7 @@ from pathlib import Path
 from aiodocker_lite.store import Store
 
 async def main():
-    async with Store(Path(sys.argv[1])).counting_on_content():
+    async with Store(Path(sys.argv[1])).create().counting_on_content():
         print("counting", flush=True)
         sys.stdin.readline()
 
@@ -166,7 +166,7 @@ async def test_a_store_that_was_moved_is_the_same(store: Store, tmp_path: Path) 
     image = await bring(store, tiny(), "alpine")
     async with store.containers.living(image, ("sh",), name="one", remove=False):
         pass
-    moved = Store(shutil.copytree(store.paths.root, tmp_path / "moved"))
+    moved = Store(shutil.copytree(store.paths.root, tmp_path / "moved")).create()
     store.paths.root.rename(tmp_path / "elsewhere")
     assert moved.images.all() == [image]
     assert [container.name for container in moved.containers.all()] == ["one"]

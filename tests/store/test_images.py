@@ -30,7 +30,7 @@ from aiodocker_lite.store import Store
 from tests.store.filling import bring, tiny
 
 async def main():
-    store = Store(Path(sys.argv[1]))
+    store = Store(Path(sys.argv[1])).create()
     print("ready", flush=True)
     sys.stdin.readline()
     image = await bring(store, tiny(sys.argv[2]), "shared")
@@ -222,7 +222,7 @@ async def test_many_processes_change_names_and_lose_none(store: Store) -> None:
 
 async def test_a_full_disk_changes_nothing(small_disk: Path) -> None:
     """The error says so; with space the same image can be added (S05)."""
-    store = Store(small_disk / "store")
+    store = Store(small_disk / "store").create()
     await bring(store, tiny("old"), "alpine")
     before = store.paths.index.read_bytes()
     manifest, config = documents(tiny("new"))
@@ -458,7 +458,7 @@ def test_the_index_is_consistent_whatever_is_done(done: list[tuple[str, int, lis
     """Each name leads to one image, no image is forgotten that was not untagged, and all have what they need."""
 
     async def do(directory: str) -> None:
-        model = Model(Store(Path(directory)))
+        model = Model(Store(Path(directory)).create())
         for step in done:
             await model.step(*step)
             model.check()

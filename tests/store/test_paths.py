@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import DiskFull, StoreUnwritable
+from aiodocker_lite.errors import DiskFull, NotAStore, StoreUnwritable
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.paths import Paths
 from tests.store.conftest import mounted
@@ -61,7 +61,7 @@ from aiodocker_lite.store import Store
 from tests.store.filling import bring, tiny
 print("ready", flush=True)
 input()
-store = Store(Path(sys.argv[1]))
+store = Store(Path(sys.argv[1])).create()
 anyio.run(bring, store, tiny(sys.argv[2]), f"image{sys.argv[2]}")
 """
     processes = [python(code, tmp_path / "store", str(number)) for number in range(5)]
@@ -78,14 +78,57 @@ anyio.run(bring, store, tiny(sys.argv[2]), f"image{sys.argv[2]}")
     assert names == {f"image{number}:latest" for number in range(5)}
 
 
-@pytest.mark.parametrize("occupied", [".", "blobs", "ingest", "locks"])
+def test_what_is_not_there_is_an_empty_store(tmp_path: Path) -> None:
+    """Whoever only reads makes nothing."""
+    store = Store(tmp_path / "not" / "there")
+    assert (store.images.all(), store.containers.all(), store.layers.find(DIGEST)) == ([], [], None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["lost+found", "ingest", "index.json"])
+def test_a_store_whose_making_was_interrupted_is_one(tmp_path: Path, name: str) -> None:
+    """And so is a new file system."""
+    (tmp_path / name).mkdir() if name != "index.json" else (tmp_path / name).write_text('{"manifests": []}')
+    assert Store(tmp_path).images.all() == []
+    assert Store(tmp_path).create().paths.layout.exists()
+
+
+def test_a_store_with_other_things_in_it_is_still_one(store: Store) -> None:
+    """Somebody may have left a note."""
+    (store.paths.root / "README").write_text("nothing to see here")
+    assert Store(store.paths.root).images.all() == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "blobs"])
+def test_a_directory_with_other_things_in_it_is_no_store(tmp_path: Path, name: str) -> None:
+    """It is left as it is, also if something in it has a name that we use."""
+    (tmp_path / name).mkdir()
+    (tmp_path / "something else").write_text("x")
+    with pytest.raises(
+        NotAStore, match=f"^cannot use {tmp_path} as a store: it is a directory with other things"
+    ):
+        Store(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {name, "something else"}
+
+
+@pytest.mark.parametrize(("place", "what"), [("", "it"), ("store", "FILE"), ("a/b/store", "FILE")])
+def test_a_file_is_no_store(tmp_path: Path, place: str, what: str) -> None:
+    """Nor is there anything below it."""
+    file = tmp_path / "file"
+    file.write_text("x")
+    sentence = f"^cannot use {file / place} as a store: {what.replace('FILE', str(file))} is a file$"
+    with pytest.raises(NotAStore, match=sentence):
+        Store(file / place)
+
+
+@pytest.mark.parametrize("occupied", ["blobs", "ingest", "locks"])
 def test_a_file_in_the_place_of_a_directory_is_one_sentence(tmp_path: Path, occupied: str) -> None:
     """It names the file."""
     path = tmp_path / "store" / occupied
     path.parent.mkdir(exist_ok=True)
     path.write_text("x")
     with pytest.raises(StoreUnwritable, match=f"cannot write to the store at .*{path.name}"):
-        Store(tmp_path / "store")
+        Store(tmp_path / "store").create()
 
 
 def test_a_full_disk_is_called_so(small_disk: Path) -> None:
@@ -94,9 +137,9 @@ def test_a_full_disk_is_called_so(small_disk: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         filler.write_bytes(bytes(2 << 20))
     with pytest.raises(DiskFull):
-        Store(small_disk / "store")
+        Store(small_disk / "store").create()
     filler.unlink()
-    assert Store(small_disk / "store").images.entries() == ()
+    assert Store(small_disk / "store").create().images.entries() == ()
 
 
 async def test_a_store_that_cannot_be_written_can_be_read(tmp_path: Path) -> None:
@@ -104,7 +147,7 @@ async def test_a_store_that_cannot_be_written_can_be_read(tmp_path: Path) -> Non
     place = tmp_path / "disk"
     place.mkdir()
     with mounted(place, "size=1m"):
-        image = await bring(Store(place / "store"), tiny(), "alpine")
+        image = await bring(Store(place / "store").create(), tiny(), "alpine")
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
         store = Store(place / "store")
         assert store.images.find("alpine") == image

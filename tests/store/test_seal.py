@@ -33,7 +33,7 @@ async def seal(store, record):
         print(error)
 
 async def main():
-    store = Store(Path(sys.argv[1]))
+    store = Store(Path(sys.argv[1])).create()
     records = [stage(store, b"%d" % number) for number in range(10)]
     async with anyio.create_task_group() as tasks:
         for record in records:
@@ -191,7 +191,7 @@ async def test_cancelled_seals_leave_whole_layers_or_none(tmp_path: Path) -> Non
     """All are cancelled after more and more turns of the loop, and throw away what they staged."""
     turns = 0
     while True:
-        store = Store(tmp_path / str(turns))
+        store = Store(tmp_path / str(turns)).create()
         finished: list[bytes] = []
         async with anyio.create_task_group() as tasks:
             for content in CONTENTS:
@@ -231,7 +231,7 @@ async def test_sealing_what_is_sealed_changes_nothing(store: Store) -> None:
 @pytest.mark.parametrize("fault", ["fsync:error=EIO", "?rename,?renameat,?renameat2:error=ENOSPC:when=3"])
 def test_a_failing_disk_is_reported_and_the_next_try_works(tmp_path: Path, fault: str) -> None:
     """At the renames and at the syncs of the names (S05)."""
-    Store(tmp_path)
+    Store(tmp_path).create()
     assert traced(MANY, tmp_path, fault=fault) != ""
     assert traced(MANY, tmp_path) == ""
     assert all(is_whole(Store(tmp_path), b"%d" % number) for number in range(10))

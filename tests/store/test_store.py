@@ -23,7 +23,7 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.store import Store
 
 async def main():
-    store = Store(Path(sys.argv[1]))
+    store = Store(Path(sys.argv[1])).create()
     async with store.bringing(Digest.of(b"a"), Digest.of(b"b"), lambda: None):
         print("bringing", flush=True)
         sys.stdin.readline()
