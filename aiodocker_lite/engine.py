@@ -120,14 +120,15 @@ class Engine:
     ) -> list[Image]:
         """Bring the images of a `docker save` or OCI archive into the store, from a file or a stream.
 
-        Raises InvalidArchive, ContentError, StoreError.
+        A platform that is named here is insisted on. Raises InvalidArchive, ContentError, StoreError.
         """
         from aiodocker_lite.load import load
 
         source = Path(archive) if isinstance(archive, str) else archive
         name = str(source) if isinstance(source, Path) else "standard input"
         tools = await self._open_tools()
-        return await load(source, name, tools, platform=self._platform(platform), progress=progress)
+        wanted, strict = self._platform(platform), platform is not None
+        return await load(source, name, tools, platform=wanted, strict=strict, progress=progress)
 
     # --- images that are here ----------------------------------------------------------------
 
@@ -187,6 +188,14 @@ class Engine:
         if found.verified != "Yes" and found.names:
             progress(events.Notice(f"Image '{found.name}' is not complete"))
             return await self.pull(found.names[0], platform=platform, progress=progress)
+        here = Platform.here()
+        if platform is None and not here.runs(found.config.platform):
+            progress(
+                events.Notice(
+                    f"Warning: The requested image's platform ({found.config.platform}) does not match "
+                    f"the detected host platform ({here}) and no specific platform was requested"
+                )
+            )
         return found
 
     @asynccontextmanager

@@ -20,16 +20,24 @@ from aiodocker_lite.fetch import OpenAt
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.platforms import Platform
+from aiodocker_lite.pull import check_platform
 from aiodocker_lite.store.durable import store_errors
 
 _CHUNK = 1 << 20
 
 
 async def load(
-    source: Path | BinaryIO, name: str, tools: Tools, *, platform: Platform, progress: Progress
+    source: Path | BinaryIO,
+    name: str,
+    tools: Tools,
+    *,
+    platform: Platform,
+    strict: bool,
+    progress: Progress,
 ) -> list[Image]:
     """Bring every image of an archive into the store; each is visible as soon as it is whole.
 
+    An image that is there for one other platform only is refused if `strict`, else loaded with a warning.
     What came of layers that are not whole goes with an error or a cancellation: nothing needs to be
     resumed. Raises InvalidArchive, ContentError, StoreError.
     """
@@ -52,14 +60,15 @@ async def load(
 
     archive = await to_thread.run_sync(read)
     with archive:
+        for image in archive.images:
+            check_platform(_title(image), image.config, platform, strict=strict, progress=progress)
         async with tools.store.counting_on_content():
             return [await _load_image(image, tools, progress) for image in archive.images]
 
 
 async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress) -> Image:
     manifest, config = archived.manifest, archived.config
-    title = archived.names[0].familiar if archived.names else config.digest.short
-    progress(events.Resolved(title, manifest.digest, config.platform, manifest.layers))
+    progress(events.Resolved(_title(archived), manifest.digest, config.platform, manifest.layers))
 
     def open_blob(layer: Descriptor) -> OpenAt:
         return partial(_read_section, archived.layers[layer.digest])
@@ -75,6 +84,10 @@ async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress)
     image = await tools.store.images.add(archived.names, manifest, config, manifest.digest)
     progress(events.ImageReady(image.name, manifest.digest, fetched=True))
     return image
+
+
+def _title(archived: ArchivedImage) -> str:
+    return archived.names[0].familiar if archived.names else archived.config.digest.short
 
 
 @asynccontextmanager

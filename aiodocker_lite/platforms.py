@@ -83,6 +83,16 @@ class Platform:
             return (*(Platform(me.os, "amd64", v) for v in levels), Platform(me.os, "amd64"))
         return (me,)
 
+    def runs(self, image: Platform) -> bool:
+        """A machine of this platform executes an image for that one, or for none, as far as docker knows.
+
+        Docker counts on 32 bits where there are 64; whether they are there, only the kernel can say.
+        """
+        if not image.architecture or image.normal() in self.accepts():
+            return True
+        narrow = {"amd64": "386", "arm64": "arm"}.get(self.architecture)
+        return image.os == self.os and image.architecture == narrow
+
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 

@@ -63,7 +63,7 @@ async def pull(
         manifest = await _fetch_manifest(reference, promised, registry, ask, platform)
         raw = await ask("the image configuration", lambda: registry.blob(reference, manifest.config))
         config = parse_config(raw, manifest.config)
-        _check_platform(reference, config, platform, strict=strict, progress=progress)
+        check_platform(reference.familiar, config, platform, strict=strict, progress=progress)
         progress(events.Resolved(reference.familiar, promised.digest, config.platform, manifest.layers))
         await bring_layers(
             manifest, config, lambda layer: partial(registry.open_blob, reference, layer), tools, progress
@@ -83,15 +83,18 @@ def _is_up_to_date(image: Image, promised: Descriptor, platform: Platform, *, st
     return promised.digest == image.pulled_digest and suits
 
 
-def _check_platform(
-    reference: Reference, config: ImageConfig, platform: Platform, *, strict: bool, progress: Progress
+def check_platform(
+    name: str, config: ImageConfig, platform: Platform, *, strict: bool, progress: Progress
 ) -> None:
-    """Of an index the right image was chosen; a name that leads to one image may lead to the wrong one."""
+    """Of an index the right image was chosen; a name that leads to one image may lead to the wrong one.
+
+    Raises PlatformNotFound if `strict`, else it is a warning.
+    """
     if not config.platform.architecture or config.platform.normal() in platform.accepts():
         return
     if strict:
         raise PlatformNotFound(str(platform), (str(config.platform),))
-    text = f"Warning: {reference.familiar} is an image for {config.platform}, and {platform} was expected."
+    text = f"Warning: {name} is an image for {config.platform}, and {platform} was expected."
     progress(events.Notice(text))
 
 

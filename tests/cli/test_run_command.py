@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aiodocker_lite.platforms import Platform
 from tests.fakes.commands import Adl, Names, Start
 
 ENVIRONMENT = "Environment detected: inContainer="
@@ -131,6 +132,19 @@ def test_another_platform_is_pulled_anew(own_box: Adl, names: Names) -> None:
     done = own_box("run", "--rm", names.multi, "sh", env={"DOCKER_DEFAULT_PLATFORM": "linux/arm64"})
     assert done.code == 127, "there is nothing in that image"
     assert f"{names.multi}:latest: ready" in done.err
+
+
+def test_an_image_for_another_machine_is_warned_about(own_box: Adl, names: Names) -> None:
+    """With docker's sentence, for what follows does not say why; unless the platform was asked for."""
+    own_box("pull", "--platform=linux/arm64", names.multi)
+    warning = (
+        "Warning: The requested image's platform (linux/arm64) does not match the detected host platform "
+        f"({Platform.here()}) and no specific platform was requested"
+    )
+    for quiet in ([], ["-q"]):
+        assert warning in own_box("run", "--rm", *quiet, names.multi, "sh").err.splitlines()
+    asked = own_box("run", "--rm", "--platform=linux/arm64", names.multi, "sh")
+    assert (asked.code, "does not match" in asked.err) == (127, False)
 
 
 # --- how it ends ---------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from aiodocker_lite.errors import (
     UnsafeEntry,
     UnsupportedMediaType,
 )
-from aiodocker_lite.events import Event, ImageReady, LayerExists
+from aiodocker_lite.events import Event, ImageReady, LayerExists, Notice
 from aiodocker_lite.image import Image as StoredImage
 from aiodocker_lite.platforms import Platform
 from tests.fakes.archives import podman_store, run_tool, sha256, tar
@@ -481,6 +481,26 @@ async def test_a_good_archive_is_loaded_after_a_bad_one(engine: Engine, tmp_path
     assert layer_files(engine.settings.root) == FILES
     assert (found.id, found.verified) == (ONE.config.digest, "Yes")
     assert list((engine.settings.root / "ingest").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", GOOD)
+async def test_an_image_for_another_platform_only(engine: Engine, tmp_path: Path, kind: str) -> None:
+    """As in a pull: refused where a platform was named, else loaded with a warning."""
+    other = image(BASE, TOP, platform="linux/riscv64")
+    path = tmp_path / "archive.tar"
+    path.write_bytes(of_oci(other) if kind == "oci" else of_docker(*map(plain, other.layers), each=other))
+    sentence = f"^no matching manifest for {HERE}: the image is there for linux/riscv64$"
+    with pytest.raises(PlatformNotFound, match=sentence):
+        await engine.load(path, platform=HERE)
+    assert await engine.images() == []
+
+    events: list[Event] = []
+    (found,) = await engine.load(path, progress=events.append)
+    assert found.verified == "Yes"
+    warning = f"Warning: a:1 is an image for linux/riscv64, and {HERE} was expected."
+    assert [event.text for event in events if isinstance(event, Notice)] == [warning]
+    (found,) = await engine.load(path, platform="linux/riscv64", progress=events.append)
+    assert len([event for event in events if isinstance(event, Notice)]) == 1
 
 
 async def test_what_is_good_of_several_images_stays(engine: Engine, tmp_path: Path) -> None:

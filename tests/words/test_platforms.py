@@ -27,6 +27,24 @@ def test_spellings_of_one_platform_are_one(text: str, normal: str) -> None:
     assert str(Platform.parse(text)) == normal
 
 
+@pytest.mark.parametrize(
+    ("machine", "image", "runs"),
+    [
+        ("linux/amd64", Platform("linux", "amd64"), True),
+        ("linux/amd64", Platform("linux", "386"), True),
+        ("linux/amd64", Platform("linux", "arm64"), False),
+        ("linux/amd64", Platform("windows", "386"), False),
+        ("linux/amd64", Platform("linux", ""), True),
+        ("linux/arm64", Platform("linux", "arm64", "v8"), True),
+        ("linux/arm64", Platform("linux", "arm", "v7"), True),
+        ("linux/arm/v7", Platform("linux", "arm64"), False),
+    ],
+)
+def test_what_a_machine_executes(machine: str, image: Platform, runs: bool) -> None:
+    """Its own, narrower ones of the same family, and what does not say what it is for."""
+    assert Platform.parse(machine).runs(image) is runs
+
+
 @pytest.mark.parametrize("text", ["", "linux/", "/amd64", "a/b/c/d", "linux/am d64"])
 def test_a_bad_platform_is_a_usage_error(text: str) -> None:
     """It says what form a platform has."""
