@@ -4,6 +4,7 @@
     ├── UsageError             what was asked for makes no sense
     │   ├── InvalidReference
     │   ├── InvalidOption
+    │   ├── NotSupported
     │   ├── NoCommand
     │   └── UnusableConfig
     ├── RegistryError          the registry, or the way to it
@@ -173,6 +174,16 @@ class InvalidOption(UsageError, ValueError):
 
     slug = "invalid-option"
     message = "invalid value for {option}: {reason}"
+
+
+@dataclass(eq=False)
+class NotSupported(UsageError):
+    """Something that docker has, and that is not here yet."""
+
+    what: str
+
+    slug = "not-supported"
+    message = "{what} is not supported yet"
 
 
 @dataclass(eq=False)

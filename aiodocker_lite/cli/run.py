@@ -11,12 +11,16 @@ from typing import Annotated
 
 import typer
 
+from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.options import Insecure, Platform
 from aiodocker_lite.cli.progress import watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.options import Mount, RunOptions, Streams
+
+_PATIENCE = 3
+"""Which SIGINT or SIGTERM kills, as with docker: a command may ignore the others."""
 
 
 def run(
@@ -68,7 +72,7 @@ def run(
     """Run a command in a new container, and exit with its exit code.
 
     The image is pulled where it is not in the store. SIGINT and SIGTERM are passed on to the
-    command. Exit codes: 125 if the container could not be started, 126 if its command cannot be
+    command; the third of them kills it. Exit codes: 125 if the container could not be started, 126 if its command cannot be
     executed, 127 if it was not found, 128+n if signal n ended it, and otherwise its own.
     """
     options = RunOptions(
@@ -85,10 +89,16 @@ def run(
     # As docker does: the image of this name that is here may be another platform's.
     wanted = platform or os.environ.get("DOCKER_DEFAULT_PLATFORM")
     to_container: Callable[[int], None] | None = None
+    signals = 0
 
     def pass_on(number: signal.Signals) -> bool:
+        nonlocal signals
         if to_container is None:
             return False
+        signals += 1
+        if signals == _PATIENCE:
+            exits.say(f"got {signals} SIGTERM/SIGINTs, killing the container")
+            number = signal.SIGKILL
         to_container(number)
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,9 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from aiodocker_lite import __version__
+from aiodocker_lite.errors import InvalidOption, NotSupported
+
+_SWITCHED = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
 def build(modules: Mapping[str, str]) -> TyperGroup:
@@ -72,12 +76,33 @@ class Verb(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
-            return super().parse_args(ctx, args)
+            return super().parse_args(ctx, self._without_switches(ctx, args))
         except typer.TyperException as error:
+            if option := _lacking(ctx, error):
+                raise NotSupported(option) from error
             # Some do not know where they happened, and are to show the way to this verb's help.
             if getattr(error, "ctx", None) is None:
                 vars(error)["ctx"] = ctx
             raise
+
+    def _without_switches(self, ctx: Any, args: list[str]) -> list[str]:
+        """Have ``--rm=true`` and ``--rm=false``, as docker has them, where only ``--rm`` is known."""
+        options = [option for option in self.get_params(ctx) if isinstance(option, TyperOption)]
+        known = {name: option for option in options for name in option.opts}
+        found: list[str] = []
+        rest = iter(args)
+        for word in rest:
+            if word == "--" or not (word.startswith("-") or ctx.allow_interspersed_args):
+                return [*found, word, *rest]
+            name, assigned, value = word.partition("=")
+            if assigned and name in known and known[name].is_flag:
+                if value.lower() not in _SWITCHED:
+                    raise InvalidOption(name, f"'{value}' is neither true nor false")
+                found += [name] if _SWITCHED[value.lower()] else []
+            else:
+                found.append(word)
+                found += islice(rest, _values_after(word, known))
+        return found
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS]", *(metavar for metavar, _ in self._arguments())]
@@ -96,6 +121,25 @@ class Verb(TyperCommand):
     def _arguments(self) -> list[tuple[str, str]]:
         arguments = [parameter for parameter in self.params if isinstance(parameter, TyperArgument)]
         return [(argument.metavar or argument.name.upper(), argument.help or "") for argument in arguments]
+
+
+def _values_after(word: str, known: Mapping[str, TyperOption]) -> int:
+    """How many of the next words belong to this one."""
+    if not word.startswith("-"):
+        return 0
+    names = [word] if word.startswith("--") else [f"-{letter}" for letter in word[1:]]
+    takers = [name for name in names if name in known and not known[name].is_flag]
+    # What follows the first letter that takes a value is that value.
+    return int(bool(takers) and takers[0] == names[-1])
+
+
+def _lacking(ctx: Any, error: typer.TyperException) -> str | None:
+    option = getattr(error, "option_name", None)
+    if option is None:
+        return None
+    from aiodocker_lite.cli.lacking import lacking
+
+    return lacking(ctx.info_name, option)
 
 
 def _with_light_conversions(parameters: list[Any]) -> list[Any]:

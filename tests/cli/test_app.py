@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiodocker_lite import __version__
+from aiodocker_lite.cli.lacking import lacking
 from tests.fakes.commands import Adl, Names, command, environment, run_command
 
 VERBS = [
@@ -79,7 +80,16 @@ def test_the_version_is_printed(tmp_path: Path, program: str) -> None:
         (["nothing"], ["No such command 'nothing'.", "see: aiodocker-lite --help"]),
         (["--nothing"], ["No such option: --nothing", "see: aiodocker-lite --help"]),
         (["pull", "--nothing"], ["No such option: --nothing", "see: aiodocker-lite pull --help"]),
-        (["run", "--rm=x"], ["Option '--rm' does not take a value.", "see: aiodocker-lite run --help"]),
+        (["run", "--rm=x"], ["invalid value for --rm: 'x' is neither true nor false"]),
+        (["run", "--name"], ["Option '--name' requires an argument.", "see: aiodocker-lite run --help"]),
+        (["run", "-t", "x"], ["--tty is not supported yet"]),
+        (["run", "-it", "x", "sh"], ["--tty is not supported yet"]),
+        (["run", "--rm", "-d", "x"], ["--detach is not supported yet"]),
+        (["run", "-p8080:80", "x"], ["--publish is not supported yet"]),
+        (["run", "--publish=80", "x"], ["--publish is not supported yet"]),
+        (["run", "--network", "bridge", "x"], ["--network is not supported yet"]),
+        (["pull", "-a", "x"], ["--all-tags is not supported yet"]),
+        (["rm", "-f", "x"], ["--force is not supported yet"]),
         (["rmi"], ["Missing argument 'IMAGE...'.", "see: aiodocker-lite rmi --help"]),
     ],
     ids=" ".join,
@@ -89,6 +99,29 @@ def test_a_mistake_shows_the_way_to_help(adl: Adl, words: list[str], said: list[
     done = adl(*words)
     assert (done.code, done.out) == (125, "")
     assert done.err.splitlines() == [f"aiodocker-lite: {line}" for line in said]
+
+
+def test_no_option_is_both_there_and_not_supported(adl: Adl) -> None:
+    """What a verb's help offers is not among what docker has and we have not."""
+    for verb, options in ((usage.split()[0], options) for usage, options in VERBS):
+        assert [name for name in re.split("[ ,]", options) if lacking(verb, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        (["--format=json", "--quiet=false"], ""),
+        (["--quiet=true"], ""),
+        (["-q=1", "nothing"], ""),
+        (["--no-trunc=F", "nothing", "-q=0"], "IMAGE NAME   SIZE   CONTENT VERIFIED\n"),
+        (["--quiet", "--", "--quiet=x"], ""),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_switches_can_have_a_value(adl: Adl, words: list[str], out: str) -> None:
+    """As docker's; behind -- nothing is an option."""
+    done = adl("images", *words)
+    assert (done.code, done.out) == (0, out)
 
 
 # --- imports -------------------------------------------------------------------------------

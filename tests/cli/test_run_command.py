@@ -164,6 +164,33 @@ def test_signals_are_passed_on(start: Start, names: Names) -> None:
     assert process.stderr.read().splitlines()[1:] == []
 
 
+def test_the_third_interrupt_kills_a_command_that_ignores_them(start: Start, names: Names) -> None:
+    """Whoever presses the key again and again is heard in the end."""
+    script = 'trap "echo not me" INT TERM; echo up; while :; do sleep 9 & wait; done'
+    process = start("run", "--rm", names.box, "sh", "-c", script)
+    assert said(process) == "up\n"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+        assert said(process) == "not me\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 137
+    assert process.stderr is not None
+    assert process.stderr.read().splitlines()[1:] == [
+        "aiodocker-lite: got 3 SIGTERM/SIGINTs, killing the container"
+    ]
+
+
+def test_switches_of_a_run_end_at_the_image(box: Adl, names: Names) -> None:
+    """What follows belongs to the command; what an option takes is no switch."""
+    done = box(
+        "run", "--rm=true", "-e", "--rm=x", "-qe", "A=1", names.box, "sh", "-c", "echo $0 $A", "--rm=x"
+    )
+    assert (done.code, done.out) == (0, "--rm=x 1\n")
+    kept = box("run", "--rm=false", "-q=true", "--name", "kept", names.box, "true")
+    assert (kept.code, kept.err) == (0, "")
+    assert box("rm", "kept").code == 0
+
+
 def test_a_container_whose_engine_is_killed_goes_with_it(
     own_box: Adl, start: Start, names: Names, root: Path
 ) -> None:
