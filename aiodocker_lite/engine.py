@@ -220,7 +220,7 @@ class Engine:
         # First: what is refused shall be refused before anything is pulled.
         ladder = find_ladder(self.store, options, progress)
         found = await self.find_or_pull(image, platform=platform, progress=progress)
-        async with start(found, tuple(command), options, streams, self.store, ladder) as running:
+        async with start(found, tuple(command), options, streams, self.store, ladder, progress) as running:
             yield running
 
     async def run(

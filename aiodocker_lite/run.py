@@ -12,7 +12,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from aiodocker_lite import events
 from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
-from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage
+from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage, StoreError
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.options import RunOptions, Streams
@@ -77,6 +77,7 @@ async def start(
     streams: Streams,
     store: Store,
     ladder: Ladder,
+    progress: Progress,
 ) -> AsyncIterator[Running]:
     """Start a container of an image that is here; it is ended when the block is left.
 
@@ -116,8 +117,13 @@ async def start(
             stderr=streams.stderr,
         ) as process:
             yield Running(container, process)
-        if process.returncode is not None:
-            store.containers.write_exit(container, process.returncode)
+        if process.returncode is not None and not container.remove:
+            try:
+                store.containers.write_exit(container, process.returncode)
+            except StoreError as error:
+                # Whoever waits for the exit code gets it, whether it can be kept or not.
+                text = f"Warning: how container {container.name} ended cannot be kept: {error}"
+                progress(events.Notice(text))
 
 
 def find_ladder(store: Store, options: RunOptions, progress: Progress) -> Ladder:

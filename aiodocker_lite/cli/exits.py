@@ -109,7 +109,10 @@ def _foreign(error: Exception, *, is_run: bool) -> int:
         say("cannot write the output: no space left on device")
         return _USAGE if is_run else 1
     if os.environ.get("AIODOCKER_LITE_DEBUG"):
-        raise error
-    say(f"internal error: {type(error).__name__}: {error}")
-    say("this is a bug; set AIODOCKER_LITE_DEBUG=1 to see where, and please report it")
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        say(f"internal error: {type(error).__name__}: {error}")
+        say("this is a bug; set AIODOCKER_LITE_DEBUG=1 to see where, and please report it")
     return _USAGE if is_run else 1

@@ -77,14 +77,17 @@ def test_an_interrupt_needs_no_words(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sentence and how to see more; with the variable it is raised."""
+    """A sentence and how to see more: with the variable, where it is; and the same exit code."""
     monkeypatch.delenv("AIODOCKER_LITE_DEBUG", raising=False)
     assert exits.guarded(raising(ZeroDivisionError("oh")), is_run=False) == 1
     assert exits.guarded(raising(ZeroDivisionError("oh")), is_run=True) == 125
     assert capsys.readouterr().err.startswith("aiodocker-lite: internal error: ZeroDivisionError: oh\n")
     monkeypatch.setenv("AIODOCKER_LITE_DEBUG", "1")
-    with pytest.raises(ZeroDivisionError):
-        exits.guarded(raising(ZeroDivisionError("oh")), is_run=False)
+    assert exits.guarded(raising(ZeroDivisionError("oh")), is_run=False) == 1
+    assert exits.guarded(raising(ZeroDivisionError("oh")), is_run=True) == 125
+    err = capsys.readouterr().err
+    assert err.count("Traceback (most recent call last):") == 2
+    assert err.endswith("ZeroDivisionError: oh\n")
 
 
 def test_complaining_about_one_of_several_does_not_end_the_others(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,7 @@ class Disk:
 
 @pytest.fixture
 def disk(settings: Settings) -> Iterator[Disk]:
-    """Two megabytes for the store; to be asked for before anything that opens it."""
+    """Two megabytes for the store, if it is not made larger; to be asked for before anything that opens it."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs uid 0")
     settings.root.mkdir()

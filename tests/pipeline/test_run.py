@@ -23,6 +23,7 @@ from aiodocker_lite.events import Event, Notice
 from tests.fakes.images import image, layer
 from tests.fakes.processes import program
 from tests.fakes.registry import FakeRegistry
+from tests.pipeline.conftest import Disk
 
 REMOVE = RunOptions(remove=True)
 
@@ -66,6 +67,35 @@ async def test_an_exit_code_is_an_error_only_if_it_shall_be(engine: Engine, name
     with pytest.raises(ContainerFailed, match="ended with status 4") as caught:
         await engine.run(name, sh("echo why >&2; exit 4"), REMOVE)
     assert caught.value.stderr == "why\n"
+
+
+@pytest.fixture
+def roomy_disk(disk: Disk) -> Disk:
+    """Room for the image, and not much more."""
+    disk.remount("size=40m")
+    return disk
+
+
+@pytest.mark.root
+async def test_a_container_that_fills_the_disk_has_its_exit_code(
+    roomy_disk: Disk, engine: Engine, name: str
+) -> None:
+    """It cannot be kept, and that is a warning; nor must it be for one that is removed."""
+    fill = sh("cat /dev/zero >/tmp/full; exit 7")
+    for remove, warnings in ((True, 0), (False, 1)):
+        seen: list[Event] = []
+        options = RunOptions(remove=remove, name="full")
+        done = await engine.run(name, fill, options, check=False, progress=seen.append)
+        assert done.exit_code == 7
+        texts = [
+            e.text for e in seen if isinstance(e, Notice) and e.text.startswith("Warning: how container")
+        ]
+        assert len(texts) == warnings
+    assert "container full ended cannot be kept: no space left while writing" in texts[0]
+    (kept,) = await engine.containers()
+    assert (kept.exit_code, kept.running) == (None, False)
+    await engine.remove_container("full")
+    assert (await engine.run(name, sh("exit 8"), REMOVE, check=False)).exit_code == 8
 
 
 async def test_input_is_passed_on(engine: Engine, name: str) -> None:
