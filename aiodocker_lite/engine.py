@@ -17,10 +17,18 @@ from anyio import to_thread
 
 from aiodocker_lite import events
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import ContainerFailed, DiskFull, ImageInUse, InvalidReference, NoSuchImage
+from aiodocker_lite.errors import (
+    ContainerFailed,
+    DiskFull,
+    EngineNotOpen,
+    ImageInUse,
+    InvalidOption,
+    InvalidReference,
+    NoSuchImage,
+)
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
-from aiodocker_lite.options import RunOptions, Streams
+from aiodocker_lite.options import RunOptions, Streams, text, words
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Settings
@@ -65,18 +73,28 @@ class Engine:
 
     def __init__(self, settings: Settings | None = None, *, registry: Registry | None = None) -> None:
         self.settings = settings or Settings()
+        self._given_registry = registry
         self._registry = registry
+        self._store: Store | None = None
         self._tools: Tools | None = None
         self._closing = AsyncExitStack()
 
+    @property
+    def store(self) -> Store:
+        """Where everything is. Raises EngineNotOpen."""
+        if self._store is None:
+            raise EngineNotOpen
+        return self._store
+
     async def __aenter__(self) -> Self:
-        self.store = Store(self.settings.root)
-        await self._closing.__aenter__()
+        self._store = Store(Path(self.settings.root))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Nothing can be opened any more that nobody would close.
+        self._store, self._tools, self._registry = None, None, self._given_registry
         await self._closing.__aexit__(kind, error, trace)
 
     # --- getting images ----------------------------------------------------------------------
@@ -95,7 +113,8 @@ class Engine:
         """
         from aiodocker_lite.pull import pull
 
-        reference = Reference.parse(image) if isinstance(image, str) else image
+        events.check(progress)
+        reference = _reference(image)
         wanted = self._platform(platform)
         tools = await self._open_tools()
         # The first worker starts while the network code is imported and the manifest is on its way.
@@ -124,7 +143,10 @@ class Engine:
         """
         from aiodocker_lite.load import load
 
+        events.check(progress)
         source = Path(archive) if isinstance(archive, str) else archive
+        if not (isinstance(source, Path) or hasattr(source, "read")):
+            raise InvalidOption("archive", f"{archive!r} is neither a path nor an open file")
         name = str(source) if isinstance(source, Path) else "standard input"
         tools = await self._open_tools()
         wanted, strict = self._platform(platform), platform is not None
@@ -138,12 +160,12 @@ class Engine:
 
     async def image(self, name: str) -> Image:
         """The image of this name or ID. Raises NoSuchImage."""
-        return self.store.images.find(name)
+        return self.store.images.find(text("image", name))
 
     async def tag(self, image: str | Image, name: str | Reference) -> Image:
         """Give an image one more name; one that led elsewhere leads here now."""
-        found = await self.image(image) if isinstance(image, str) else image
-        reference = Reference.parse(name) if isinstance(name, str) else name
+        found = image if isinstance(image, Image) else await self.image(image)
+        reference = _reference(name)
         self.store.create()
         return await self.store.images.tag(found, reference)
 
@@ -152,7 +174,7 @@ class Engine:
 
         Raises NoSuchImage, ImageInUse.
         """
-        image = self.store.images.find(name)
+        image = self.store.images.find(text("image", name))
         names = image.names[:1] if _is_spelled(name, image.names) else image.names
         if len(names) > 1 and not force:
             raise ImageInUse(name, f"it has {len(names)} names; remove them one by one, or use --force")
@@ -174,10 +196,11 @@ class Engine:
         progress: Progress = events.ignore,
     ) -> Image:
         """The image of this name or ID, pulled if it is not here, or here for another platform only."""
+        events.check(progress)
         if isinstance(image, Image):
             return image
         try:
-            found = self.store.images.find(image)
+            found = self.store.images.find(text("image", image))
         except NoSuchImage:
             reference = Reference.parse(image)
             progress(events.Notice(f"Unable to find image '{reference.familiar}' locally"))
@@ -216,11 +239,13 @@ class Engine:
         from aiodocker_lite.run import find_ladder, start
 
         options, streams = options or RunOptions(), streams or Streams()
+        argv = words("command", command)
+        events.check(progress)
         self.store.create()
         # First: what is refused shall be refused before anything is pulled.
         ladder = find_ladder(self.store, options, progress)
         found = await self.find_or_pull(image, platform=platform, progress=progress)
-        async with start(found, tuple(command), options, streams, self.store, ladder, progress) as running:
+        async with start(found, argv, options, streams, self.store, ladder, progress) as running:
             yield running
 
     async def run(
@@ -240,14 +265,16 @@ class Engine:
         """
         from aiodocker_lite.run import communicate
 
+        if input is not None and not isinstance(input, bytes | bytearray | memoryview):
+            raise InvalidOption("input", "it is not bytes")
         streams = Streams.captured(has_input=input is not None)
         async with self.start(
             image, command, options, streams=streams, platform=platform, progress=progress
         ) as running:
             finished = Finished(*await communicate(running, input))
         if check and finished.exit_code:
-            text = finished.stderr.decode(errors="replace")
-            raise ContainerFailed(" ".join(running.container.command), finished.exit_code, text)
+            said = finished.stderr.decode(errors="replace")
+            raise ContainerFailed(" ".join(running.container.command), finished.exit_code, said)
         return finished
 
     async def containers(self) -> list[Container]:
@@ -256,7 +283,7 @@ class Engine:
 
     async def remove_container(self, name: str) -> None:
         """Remove a container that has ended. Raises NoSuchContainer, ContainerRunning."""
-        container = self.store.containers.find(name)
+        container = self.store.containers.find(text("container", name))
         await to_thread.run_sync(self.store.containers.remove, container)
 
     # --- registries --------------------------------------------------------------------------
@@ -269,6 +296,8 @@ class Engine:
         from aiodocker_lite.registry.client import HttpRegistry
         from aiodocker_lite.registry.credentials import save_credential
 
+        for option, given in (("registry", registry), ("username", username), ("password", password)):
+            text(option, given)
         async with HttpRegistry(self.settings, credentials=lambda _: None) as client:
             await client.login(registry, username, password)
         return save_credential(registry, username, password)
@@ -294,7 +323,7 @@ class Engine:
     def _platform(self, chosen: str | Platform | None) -> Platform:
         if chosen is None:
             return self.settings.platform
-        return Platform.parse(chosen) if isinstance(chosen, str) else chosen
+        return chosen if isinstance(chosen, Platform) else Platform.parse(text("platform", chosen))
 
     async def _open_tools(self) -> Tools:
         if self._tools is None:
@@ -322,6 +351,10 @@ class Engine:
             client = HttpRegistry(self.settings, credentials=find_credential)
             self._registry = await self._closing.enter_async_context(client)
         return self._registry
+
+
+def _reference(image: str | Reference) -> Reference:
+    return image if isinstance(image, Reference) else Reference.parse(text("image", image))
 
 
 def _is_spelled(text: str, names: Sequence[Reference]) -> bool:

@@ -4,6 +4,7 @@
     ├── UsageError             what was asked for makes no sense
     │   ├── InvalidReference
     │   ├── InvalidOption
+    │   ├── EngineNotOpen
     │   ├── NotSupported
     │   ├── NoCommand
     │   └── UnusableConfig
@@ -174,6 +175,14 @@ class InvalidOption(UsageError, ValueError):
 
     slug = "invalid-option"
     message = "invalid value for {option}: {reason}"
+
+
+@dataclass(eq=False)
+class EngineNotOpen(UsageError):
+    """An engine was used before its block or after it."""
+
+    slug = "engine-not-open"
+    message = "the engine is not open; it is inside of 'async with Engine() as engine:'"
 
 
 @dataclass(eq=False)

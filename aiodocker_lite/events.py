@@ -6,11 +6,13 @@ once for every batch that is written.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.platforms import Platform
 
@@ -118,3 +120,12 @@ Progress: TypeAlias = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """The progress of somebody who does not watch."""
+
+
+def check(progress: Progress) -> None:
+    """Raise InvalidOption for what would not be called, or be called and never awaited."""
+    if not callable(progress):
+        raise InvalidOption("progress", f"{progress!r} cannot be called")
+    call = getattr(progress, "__call__", None)  # noqa: B004 (of an object with such a method)
+    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(call):
+        raise InvalidOption("progress", "it is called and not awaited; give it a function that is not async")

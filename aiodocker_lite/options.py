@@ -5,13 +5,27 @@ from __future__ import annotations
 import os
 import posixpath
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal, Self, TypeAlias
 
 from aiodocker_lite.errors import InvalidOption
 
 Stream: TypeAlias = int | IO[Any] | None
+
+
+def text(option: str, given: object) -> str:
+    """What was given, if it is a string. Raises InvalidOption."""
+    if not isinstance(given, str):
+        raise InvalidOption(option, f"{given!r} is not a string")
+    return given
+
+
+def words(option: str, given: Iterable[str]) -> tuple[str, ...]:
+    """The words of a command; a string is a row of letters too, and that is never meant. Raises InvalidOption."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidOption(option, f"{given!r} is not a list of words, such as ['echo', 'hi']")
+    return tuple(text(option, word) for word in given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,20 @@ class RunOptions:
     """Remove the container, with everything it wrote, when its process has ended."""
     require_isolation: bool = False
     """Refuse to run with less isolation than all namespaces."""
+
+    def __post_init__(self) -> None:
+        for option in ("user", "workdir", "hostname", "name"):
+            if (given := getattr(self, option)) is not None:
+                text(option, given)
+        if self.entrypoint is not None:
+            words("entrypoint", self.entrypoint)
+        if not isinstance(self.env, Mapping):
+            raise InvalidOption("env", f"{self.env!r} is not a mapping")
+        for given in (*self.env, *self.env.values()):
+            text("env", given)
+        mounts: object = self.mounts
+        if not isinstance(mounts, Sequence) or not all(isinstance(mount, Mount) for mount in mounts):
+            raise InvalidOption("mounts", f"{self.mounts!r} is not a tuple of mounts")
 
 
 @dataclass(frozen=True, slots=True)
