@@ -31,6 +31,10 @@ _MACHINES = {
     "loongarch64": ("loong64", None),
     "mips64": ("mips64le", None),
 }
+_SYSTEMS = {
+    "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd", "plan9",
+    "solaris", "wasip1", "windows",
+}  # fmt: skip
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -43,13 +47,16 @@ class Platform:
     variant: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Platform:
-        """Read ``os/arch[/variant]``, or ``arch`` alone. Raises InvalidOption."""
+    def parse(cls, text: str, option: str = "--platform") -> Platform:
+        """Read ``os/arch[/variant]``, or one of the first two, for this machine's other. Raises InvalidOption."""
         parts = text.split("/")
         if not all(_PART.fullmatch(part) for part in parts) or len(parts) > 3:
-            raise InvalidOption("--platform", f"'{text}' is not os/arch[/variant], such as linux/amd64")
+            raise InvalidOption(option, f"'{text}' is not os/arch[/variant], such as linux/amd64")
         if len(parts) == 1:
-            parts = ["linux", *parts]
+            here = cls.here()
+            if text.lower() in _SYSTEMS:
+                return cls(text.lower(), here.architecture, here.variant)
+            parts = [here.os, text]
         system, machine = parts[0].lower(), parts[1].lower()
         architecture, usual = _MACHINES.get(machine, (machine, None))
         variant = parts[2].lower() if len(parts) == 3 else usual

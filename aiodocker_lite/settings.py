@@ -9,6 +9,8 @@ from pathlib import Path
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.platforms import Platform
 
+_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
+
 
 def default_root() -> Path:
     """``AIODOCKER_LITE_ROOT``, else ``/var/lib`` for root and ``$XDG_DATA_HOME`` for others."""
@@ -21,9 +23,9 @@ def default_root() -> Path:
 
 
 def default_platform() -> Platform:
-    """``DOCKER_DEFAULT_PLATFORM``, else this machine's."""
-    chosen = os.environ.get("DOCKER_DEFAULT_PLATFORM")
-    return Platform.parse(chosen) if chosen else Platform.here()
+    """``DOCKER_DEFAULT_PLATFORM``, else this machine's. Raises InvalidOption."""
+    chosen = os.environ.get(_PLATFORM)
+    return Platform.parse(chosen, _PLATFORM) if chosen else Platform.here()
 
 
 def default_workers() -> int:

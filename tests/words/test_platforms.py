@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from aiodocker_lite.errors import InvalidOption
@@ -25,6 +27,13 @@ from aiodocker_lite.platforms import Platform, best_match
 def test_spellings_of_one_platform_are_one(text: str, normal: str) -> None:
     """As containerd normalises them."""
     assert str(Platform.parse(text)) == normal
+
+
+def test_a_system_alone_is_for_this_machine() -> None:
+    """As in docker; any other word is an architecture."""
+    assert Platform.parse("linux") == Platform.parse("LINUX") == Platform.here()
+    assert Platform.parse("windows") == replace(Platform.here(), os="windows")
+    assert Platform.parse("riscv64") == Platform("linux", "riscv64")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ def test_the_platform_can_be_chosen_as_for_docker(monkeypatch: pytest.MonkeyPatc
     """DOCKER_DEFAULT_PLATFORM."""
     monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/arm64/v8")
     assert str(default_platform()) == "linux/arm64"
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "a b")
+    with pytest.raises(InvalidOption, match=r"^invalid value for DOCKER_DEFAULT_PLATFORM: 'a b' is not "):
+        default_platform()
 
 
 def test_there_is_a_worker_for_each_core_and_one_more() -> None:
