@@ -6,7 +6,7 @@ no network code.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,18 +172,25 @@ class Engine:
     async def remove(self, name: str, *, force: bool = False) -> Removed:
         """Take a name away, or with an ID all names; without names left, the image goes too.
 
-        Raises NoSuchImage, ImageInUse.
+        As in docker, what a running container uses only loses its name, and `force` is for what
+        ended ones use. Raises NoSuchImage, ImageInUse.
         """
         image = self.store.images.find(text("image", name))
-        names = image.names[:1] if _is_spelled(name, image.names) else image.names
+        by_name = _is_spelled(name, image.names)
+        names = image.names[:1] if by_name else image.names
         if len(names) > 1 and not force:
             raise ImageInUse(name, f"it has {len(names)} names; remove them one by one, or use --force")
-        if len(names) == len(image.names) and not force:
-            for container in self.store.containers.all():
-                if container.manifest == image.manifest.digest:
-                    raise ImageInUse(name, f"container {container.id[:12]} ({container.name}) is using it")
+        in_use = False
+        for container in self.store.containers.all() if len(names) == len(image.names) else ():
+            if container.manifest == image.manifest.digest:
+                user = f"container {container.id[:12]} ({container.name}) is using it"
+                in_use = in_use or container.running
+                if not force:
+                    raise ImageInUse(name, user)
+                if container.running and not by_name:
+                    raise ImageInUse(name, f"running {user}, so it cannot be forced")
         self.store.create()
-        await self.store.images.untag(image.manifest.digest, names)
+        await self.store.images.untag(image.manifest.digest, names, keep=in_use)
         return Removed(names, await to_thread.run_sync(self.store.collect))
 
     # --- running -----------------------------------------------------------------------------
@@ -231,9 +238,11 @@ class Engine:
         streams: Streams | None = None,
         platform: str | Platform | None = None,
         progress: Progress = events.ignore,
+        on_found: Callable[[Image], None] = lambda _: None,
     ) -> AsyncIterator[Running]:
         """Start a container, and have it ended when the block is left.
 
+        `on_found` is told the image when it is here and the container is about to be started.
         Raises what `pull` raises if the image is not here, and RunError.
         """
         from aiodocker_lite.run import find_ladder, start
@@ -245,6 +254,7 @@ class Engine:
         # First: what is refused shall be refused before anything is pulled.
         ladder = find_ladder(self.store, options, progress)
         found = await self.find_or_pull(image, platform=platform, progress=progress)
+        on_found(found)
         async with start(found, argv, options, streams, self.store, ladder, progress) as running:
             yield running
 

@@ -82,7 +82,7 @@ async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress)
             tools.store.drop_part(digest)
         raise
     image = await tools.store.images.add(archived.names, manifest, config, manifest.digest)
-    progress(events.ImageReady(image.name, manifest.digest, fetched=True))
+    progress(events.ImageReady(_title(archived), manifest.digest, fetched=True))
     return image
 
 

@@ -58,7 +58,7 @@ async def pull(
         promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference))
         image = tools.store.images.named(reference)
         if image is not None and _is_up_to_date(image, promised, platform, strict=strict):
-            progress(events.ImageReady(image.name, promised.digest, fetched=False))
+            progress(events.ImageReady(reference.familiar, promised.digest, fetched=False))
             return image
         manifest = await _fetch_manifest(reference, promised, registry, ask, platform)
         raw = await ask("the image configuration", lambda: registry.blob(reference, manifest.config))
@@ -70,7 +70,7 @@ async def pull(
         )
         name = reference.with_digest(reference.digest) if reference.digest else reference
         image = await tools.store.images.add((name,), manifest, config, promised.digest)
-    progress(events.ImageReady(image.name, promised.digest, fetched=True))
+    progress(events.ImageReady(reference.familiar, promised.digest, fetched=True))
     return image
 
 

@@ -47,9 +47,9 @@ def resolve_user(text: str, passwd: bytes, group: bytes) -> User:
 
     Raises InvalidUser for a name that is not there, and for what is neither name nor number.
     """
-    wanted, colon, wanted_group = text.partition(":")
-    if text and not (wanted and (wanted_group or not colon)):
-        raise InvalidUser(text, "a part of 'user:group' is empty")
+    wanted, _, wanted_group = text.partition(":")
+    if text and not wanted:  # docker takes root
+        raise InvalidUser(text, "the user in 'user:group' is empty")
     account = _find_account(text, wanted or "0", passwd)
     if wanted_group:
         gid = _find_group(text, wanted_group, group)

@@ -41,14 +41,15 @@ class Watch(Protocol):
 
 
 def watching(
-    kind: str = "auto", stderr: TextIO | None = None, *, doing: str = ""
+    kind: str = "auto", stderr: TextIO | None = None, *, doing: str = "", did: str = "downloaded"
 ) -> AbstractContextManager[Watch]:
     """A `Progress` for the engine that shows its events, and leaves the terminal as it was.
 
     `kind` is one of `Kind`; ``auto`` leaves it to ``AIODOCKER_LITE_PROGRESS``, and then to what
     standard error is. `doing` says what the terminal shows while no image is on its way, such
     as ``Resolving alpine``; with it the terminal is ours until the block is left. Without it
-    the terminal is free as soon as every image is ready. Raises InvalidOption.
+    the terminal is free as soon as every image is ready. `did` is what a summary says of bytes.
+    Raises InvalidOption.
     """
     stderr = stderr or sys.stderr
     match choose(kind, stderr, os.environ):
@@ -59,7 +60,7 @@ def watching(
 
             return nullcontext(Json(Lines(stderr)))
         case "plain":
-            return Plain(Lines(stderr))
+            return Plain(Lines(stderr), did=did)
         case "tty":
             from aiodocker_lite.cli.live import Live
 
@@ -176,9 +177,16 @@ class Plain:
     How far it is: after each tenth of the bytes, or after 10 seconds, but once a second at most.
     """
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        did: str = "downloaded",
+    ) -> None:
         self._say = say
         self._clock = clock
+        self._did = did
         self._began = self._spoke = clock()
         self._tally = Tally(self._began)
         self._tenths = 0
@@ -263,7 +271,7 @@ class Plain:
         seconds, got = self._clock() - self._began, self._tally.transferred
         rate = f" ({human_size(got / seconds, 3)}/s)" if got and seconds >= 1 else ""
         images = _count(self._tally.images_ready, "image")
-        return f"{images} ready, {human_size(got, 3)} downloaded in {human_time(seconds)}{rate}"
+        return f"{images} ready, {human_size(got, 3)} {self._did} in {human_time(seconds)}{rate}"
 
 
 def _how_far(tally: Tally, now: float) -> str:

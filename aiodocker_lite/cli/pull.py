@@ -37,15 +37,20 @@ def pull(
     last line on standard output is the full name of the image.
     """
     references = list(dict.fromkeys(Reference.parse(name) for name in names))
-    if not quiet and any(map(_has_default_tag, names)):
-        typer.echo("Using default tag: latest")
+    if not quiet:
+        for name in filter(_has_default_tag, dict.fromkeys(names)):
+            typer.echo(f"Using default tag{f' for {name}' if len(references) > 1 else ''}: latest")
 
     async def work(engine: Engine) -> int:
         doing = f"Resolving {references[0].familiar}" if len(references) == 1 else "Resolving"
         with watching("quiet" if quiet else progress, doing=doing) as watch:
             return await _pull_all(engine, references, platform, watch, quiet=quiet)
 
-    return run_engine(context, work, many_bytes=True, insecure=insecure, downloads=jobs)
+    try:
+        return run_engine(context, work, many_bytes=True, insecure=insecure, downloads=jobs)
+    except exits.Interrupted:
+        exits.say("interrupted; what was downloaded is kept, and the same command continues there")
+        raise
 
 
 def _has_default_tag(name: str) -> bool:
@@ -114,7 +119,8 @@ def load(
         raise InvalidOption("--input", "requested load from stdin, but stdin is a terminal")
 
     async def work(engine: Engine) -> int:
-        with watching("quiet" if quiet else progress, doing="Reading the archive") as watch:
+        kind = "quiet" if quiet else progress
+        with watching(kind, doing="Reading the archive", did="loaded") as watch:
             source = Path(input) if input is not None else sys.stdin.buffer
             for image in await engine.load(source, platform=platform, progress=watch):
                 for name in image.names:

@@ -59,6 +59,8 @@ def login(
     user, secret = username, password
     if not user:
         raise InvalidOption("--username", "a user name is needed")
+    if not secret and password_stdin:
+        raise InvalidOption("--password-stdin", "there is no password on standard input")
     if not secret:
         raise InvalidOption("--password", "the password is empty")
     run_engine(context, lambda engine: engine.login(registry, user, secret), insecure=insecure)
@@ -95,7 +97,7 @@ def serve(
     """Be a read-only registry with the store's images.
 
     Prints the address when it accepts connections, and ends with an interrupt. Docker, podman,
-    skopeo and this program can pull from it.
+    skopeo and this program can pull from it. Exits with 125 if the address is not free.
     """
 
     async def work(engine: Engine) -> int:

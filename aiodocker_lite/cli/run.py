@@ -17,6 +17,7 @@ from aiodocker_lite.cli.progress import watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.image import Image
 from aiodocker_lite.options import Mount, RunOptions, Streams
 
 _PATIENCE = 3
@@ -78,38 +79,55 @@ def run(
     options = RunOptions(
         env=dict(filter(None, map(_variable, env or ()))),
         mounts=tuple(Mount.parse(text) for text in volume or ()),
-        user=user,
-        workdir=workdir,
+        # As docker does: nothing is as good as no option.
+        user=user or None,
+        workdir=workdir or None,
         entrypoint=None if entrypoint is None else (entrypoint,),
-        hostname=hostname,
-        name=name,
+        hostname=hostname or None,
+        name=name or None,
         remove=remove,
         require_isolation=require_isolation,
     )
     # As docker does: the image of this name that is here may be another platform's.
     wanted = platform or os.environ.get("DOCKER_DEFAULT_PLATFORM")
-    to_container: Callable[[int], None] | None = None
-    signals = 0
+    to_container: Callable[[int], bool] | None = None
+    signals: list[int] = []
 
     def pass_on(number: signal.Signals) -> bool:
-        nonlocal signals
-        if to_container is None:
+        if to_container is None:  # an image is on its way, and is not waited for any longer
             return False
-        signals += 1
-        if signals == _PATIENCE:
-            exits.say(f"got {signals} SIGTERM/SIGINTs, killing the container")
+        signals.append(number)
+        if len(signals) == _PATIENCE:
+            exits.say(f"got {_PATIENCE} SIGTERM/SIGINTs, killing the container")
             number = signal.SIGKILL
-        to_container(number)
-        return True
+        return to_container(number)
+
+    def is_starting(image: Image) -> None:
+        nonlocal to_container
+        # The container may have said something before we know that it has started, and have been answered.
+        to_container = lambda _: len(signals) < _PATIENCE  # noqa: E731
 
     async def work(engine: Engine) -> int:
         nonlocal to_container
         streams = Streams(stdin=sys.stdin.fileno() if interactive else subprocess.DEVNULL)
         with watching("quiet" if quiet else "auto") as watch:
             async with engine.start(
-                image, command or (), options, streams=streams, platform=wanted, progress=watch
+                image,
+                command or (),
+                options,
+                streams=streams,
+                platform=wanted,
+                progress=watch,
+                on_found=is_starting,
             ) as running:
-                to_container = running.signal
+
+                def deliver(number: int) -> bool:
+                    running.signal(number)
+                    return True
+
+                to_container = deliver
+                for number in signals:
+                    deliver(number)
                 try:
                     return await running.wait()
                 finally:
@@ -118,8 +136,9 @@ def run(
     return run_engine(context, work, on_signal=pass_on, insecure=insecure)
 
 
-def _ignore(number: int) -> None:
+def _ignore(number: int) -> bool:
     """Nobody is left to hear a signal."""
+    return True
 
 
 def _variable(text: str) -> tuple[str, str] | None:

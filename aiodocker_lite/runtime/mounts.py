@@ -183,8 +183,14 @@ def _bind(root: int, target: str, source: str, options: list[str]) -> None:
         raise Failed(
             "setup-failed", step=f"mounting {target}", reason=f"the source {source} does not exist"
         ) from None
-    place = directory_inside if stat.S_ISDIR(os.fstat(tree).st_mode) else file_inside
-    syscalls.move_mount(tree, place(root, target))
+    is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+    mismatch: type[OSError] = NotADirectoryError if is_directory else IsADirectoryError
+    try:
+        syscalls.move_mount(tree, (directory_inside if is_directory else file_inside)(root, target))
+    except mismatch:
+        kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
+        reason = f"the source {source} is {kinds[0]}, and in the image there is {kinds[1]}"
+        raise Failed("setup-failed", step=f"mounting {target}", reason=reason) from None
 
 
 def _bound(source: str, options: list[str]) -> int:

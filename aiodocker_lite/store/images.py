@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -240,13 +241,14 @@ class Images:
         entries = await self._change(change)
         return self._image(image.manifest.digest, entries, name)
 
-    async def untag(self, digest: Digest, names: Sequence[Reference]) -> None:
-        """Take these names from the image of this manifest; without names left, it is forgotten."""
+    async def untag(self, digest: Digest, names: Sequence[Reference], *, keep: bool = False) -> None:
+        """Take these names from the image of this manifest; without names left, it is forgotten if not kept."""
 
         def change(entries: tuple[Entry, ...]) -> list[Entry]:
             others = [entry for entry in entries if entry.manifest.digest != digest]
             mine = [entry for entry in entries if entry.manifest.digest == digest]
-            return others + [entry for entry in mine if entry.name and entry.name not in names]
+            left = [entry for entry in mine if entry.name and entry.name not in names]
+            return [*others, *(left or _without_names(mine[:1] if keep else (), names))]
 
         await self._change(change)
 
@@ -264,7 +266,8 @@ class Images:
                 ],
             }
             content = json.dumps(document, indent=1).encode()
-            write_durably(self._paths.index, content, beside=self._paths.ingests)
+            write = partial(write_durably, self._paths.index, content, beside=self._paths.ingests)
+            await to_thread.run_sync(write)
             return entries
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.archives import classic, parts, tar
-from tests.fakes.commands import Adl, Names, command, environment, run_command
+from tests.fakes.commands import Adl, Names, Start, command, environment, run_command
 
 
 def rows(adl: Adl, *words: str) -> list[list[str]]:
@@ -147,4 +147,30 @@ def test_an_image_with_many_names_or_a_container_is_kept(own_box: Adl, names: Na
     assert refused.sentence.startswith(f"unable to remove {names.box}: container ")
     assert refused.sentence.endswith(" (kept) is using it")
     assert own_box("rmi", "-f", identity).out.startswith(f"Untagged: {names.box}:latest\n")
+    assert rows(own_box) == []
+
+
+def test_what_a_running_container_uses_is_never_removed(
+    own_box: Adl, start: Start, names: Names, root: Path
+) -> None:
+    """By its ID it is refused; by its name, as with docker, it is untagged and stays."""
+    identity = own_box("images", "-q").out.strip()
+    process = start("run", "--name", "alive", names.box, "sh", "-c", "echo up; sleep 100", root=root)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    for name in (names.box, identity):
+        refused = own_box("rmi", name)
+        assert refused.code == 1
+        assert refused.sentence.endswith(" (alive) is using it")
+    refused = own_box("rmi", "-f", identity)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.sentence.startswith(f"unable to remove {identity}: running container ")
+    assert refused.sentence.endswith(" (alive) is using it, so it cannot be forced")
+
+    forced = own_box("rmi", "-f", names.box)
+    assert (forced.code, forced.out) == (0, f"Untagged: {names.box}:latest\n")
+    assert own_box("run", "--rm", "-q", identity, "sh", "-c", "echo still here").out == "still here\n"
+    process.kill()
+    process.wait()
+    own_box("rmi", "-f", identity)
     assert rows(own_box) == []

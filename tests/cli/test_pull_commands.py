@@ -52,8 +52,10 @@ def test_a_pull_prints_what_docker_prints(adl: Adl, names: Names) -> None:
         f"Status: Image is up to date for {names.box}:latest",
         canonical,
     ]
-    by_digest = f"{names.box}@{digest.removeprefix('Digest: ')}"
-    assert adl("pull", by_digest).out.splitlines()[0] == digest, "a digest has no default tag"
+    for by_digest in (f"{names.box}@{digest[8:]}", f"{names.box}:latest@{digest[8:]}"):
+        done = adl("pull", by_digest)
+        assert done.out.splitlines()[0] == digest, "a digest has no default tag"
+        assert done.err.splitlines()[-1].startswith(f"{by_digest}: "), "the name that was asked for"
     quiet = adl("pull", "-q", names.box)
     assert (quiet.out, quiet.err) == (f"{names.box}:latest\n", "")
 
@@ -62,7 +64,9 @@ def test_several_images_are_pulled_at_once(adl: Adl, names: Names) -> None:
     """The layer that they share once; each has its lines, and naming one twice is no mistake."""
     done = adl("pull", names.box, names.other, f"{names.box}:latest")
     assert done.code == 0
-    assert done.out.count("Using default tag: latest\n") == 1
+    assert done.out.splitlines()[:2] == [
+        f"Using default tag for {name}: latest" for name in (names.box, names.other)
+    ]
     assert sorted(listed(adl)) == [f"{names.box}:latest", f"{names.other}:latest"]
     assert done.out.count("Status: Downloaded newer image") == 2
     assert "2 images ready, " in done.err
@@ -129,7 +133,7 @@ def test_progress_can_be_read_by_programs(adl: Adl, names: Names) -> None:
 async def test_a_pull_that_is_ended_by_a_signal_goes_on_next_time(
     tmp_path: Path, root: Path, number: signal.Signals, code: int
 ) -> None:
-    """Quietly, with the signal's exit code; and what was downloaded is not asked for again."""
+    """With the signal's exit code and a line about what is kept, which is not asked for again."""
     content = {"large": noise(3_000_000)}
     async with FakeRegistry() as registry:
         registry.add("app", "latest", image(layer(content, "plain")))
@@ -145,7 +149,9 @@ async def test_a_pull_that_is_ended_by_a_signal_goes_on_next_time(
                     process.send_signal(number)
                     sent = True
             assert await process.wait() == code
-        assert "aiodocker-lite:" not in text, "whoever sent a signal knows what happened"
+        said = [line for line in text.splitlines() if line.startswith("aiodocker-lite: ")]
+        kept = "interrupted; what was downloaded is kept, and the same command continues there"
+        assert said == ([] if number == signal.SIGKILL else [f"aiodocker-lite: {kept}"])
         registry.forget()
         done = await anyio.run_process(argv, env=environment(tmp_path), check=False)
         assert done.returncode == 0, done.stderr
@@ -175,6 +181,7 @@ def test_an_archive_is_loaded_from_a_file_or_standard_input(adl: Adl, tmp_path: 
     assert (first, second) == ("Loaded image: my/app:v1", "Loaded image: my/app:v2")
     assert re.fullmatch("Loaded image ID: sha256:[0-9a-f]{64}", third)
     assert "my/app:v1: ready" in done.err
+    assert re.search(r"^2 images ready, \S+ loaded in ", done.err, re.MULTILINE)
     piped = adl("load", "--quiet", stdin=gzip.compress(archive))
     assert (piped.code, piped.out, piped.err) == (0, done.out, "")
     assert sorted(listed(adl)) == ["<none>", "my/app:v1", "my/app:v2"]

@@ -90,13 +90,14 @@ def test_a_person_is_asked(basic_registry: RealRegistry, root: Path, tmp_path: P
     ("words", "stdin", "code", "sentence"),
     [
         (["--password-stdin"], b"x", 125, "invalid value for --password-stdin: it needs --username"),
-        (["-u", "a", "--password-stdin"], b"", 125, "invalid value for --password: the password is empty"),
+        (["-u", "a", "--password-stdin"], b"", 125, "invalid value for --password-stdin: there is no password on"),
+        (["-u", "a", "-p", ""], b"", 125, "invalid value for --password: the password is empty"),
         (["-u", "a", "-p", "b", "--password-stdin"], b"", 125, "invalid value for --password-stdin: it cannot"),
         (["-u", "a"], b"x", 125, "invalid value for --password-stdin: it is needed where standard input is no"),
         (["-u", "a", "--password-stdin", ""], b"x", 125, "invalid value for SERVER: '' has no host name"),
         (["-u", "a", "--password-stdin", "localhost:1"], b"x", 1, "cannot reach localhost:1: connection refus"),
     ],
-    ids=["no user", "no password", "two passwords", "no terminal", "no server", "nobody there"],
+    ids=["no user", "no password", "an empty password", "two passwords", "no terminal", "no server", "nobody there"],
 )  # fmt: skip
 def test_a_login_that_cannot_be_is_one_sentence(
     adl: Adl, words: list[str], stdin: bytes, code: int, sentence: str

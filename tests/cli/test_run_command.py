@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -113,6 +114,38 @@ def test_options_reach_the_command(box: Adl, names: Names, tmp_path: Path) -> No
     assert not any(variable.startswith(("NOT_SET", "TERM=here")) for variable in variables)
     short = box("run", "--rm", "-h", "short", "-w/etc", "-u0", names.box, "sh", "-c", "hostname; pwd; id -u")
     assert short.out.splitlines() == ["short", "/etc", "0"]
+
+
+def test_an_empty_option_is_as_good_as_none(box: Adl, names: Names) -> None:
+    """Docker's scripts pass variables that may be empty."""
+    script = "pwd; id -u; id -g; hostname"
+    empty = box(
+        *("run", "--rm", "-q", "-w", "", "-u", "", "--hostname=", "--name=", names.box, "sh", "-c", script)
+    )
+    assert re.fullmatch(r"/\n0\n0\n[0-9a-f]{12}\n", empty.out), empty
+    half = box("run", "--rm", "-q", "-u", "user:", names.box, "sh", "-c", "id -u; id -g")
+    assert half.out == "1000\n1000\n"
+    assert box("run", "--rm", "-u", ":5", names.box).code == 125, "an empty user is not root by accident"
+
+
+def test_names_of_containers_can_be_long(box: Adl, names: Names) -> None:
+    """As docker's: they are in no path."""
+    assert box("run", "--rm", "-q", "--name", "n" * 300, names.box).code == 0
+
+
+def test_a_mount_of_another_kind_is_one_sentence(box: Adl, names: Names, tmp_path: Path) -> None:
+    """A directory cannot lie over a file, nor a file over a directory."""
+    (file := tmp_path / "file").touch()
+    for source, target, kinds in (
+        (tmp_path, "/etc/note", ("a directory", "a file")),
+        (file, "/etc", ("a file", "a directory")),
+    ):
+        done = box("run", "--rm", "-v", f"{source}:{target}", names.box, "true")
+        assert done.code == 125
+        assert done.sentence == (
+            f"cannot start the container: mounting {target}: "
+            f"the source {source} is {kinds[0]}, and in the image there is {kinds[1]}"
+        )
 
 
 def test_standard_input_is_passed_on_only_if_asked(box: Adl, names: Names, tmp_path: Path) -> None:

@@ -114,9 +114,11 @@ async def test_a_source_that_is_not_there_is_refused(script: Run, tmp_path: Path
 
 async def test_a_file_is_not_mounted_over_a_directory(script: Run, data: Path) -> None:
     """Nor the other way round."""
-    with pytest.raises(SetupFailed, match="mounting /etc: Is a directory"):
+    with pytest.raises(SetupFailed, match=r"mounting /etc: the source .* is a file, and .* a directory$"):
         await script("true", options=volumes(Mount("/etc", str(data / "file"))))
-    with pytest.raises(SetupFailed, match="mounting /etc/passwd: Not a directory"):
+    with pytest.raises(
+        SetupFailed, match=r"mounting /etc/passwd: the source .* is a directory, and .* a file$"
+    ):
         await script("true", options=volumes(Mount("/etc/passwd", str(data))))
 
 

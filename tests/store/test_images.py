@@ -177,6 +177,16 @@ async def test_tagging_gives_a_name_more(store: Store) -> None:
     assert names_of(store) == {image.id: ["alpine:latest", "busybox:latest"], other.id: []}
 
 
+async def test_an_image_can_be_kept_without_a_name(store: Store) -> None:
+    """It is there once, and goes when it is not kept any more."""
+    image = await bring(store, tiny(), "alpine")
+    for _ in range(2):
+        await store.images.untag(image.manifest.digest, image.names, keep=True)
+        assert names_of(store) == {image.id: []}
+    await store.images.untag(image.manifest.digest, ())
+    assert names_of(store) == {}
+
+
 async def test_what_has_been_removed_meanwhile_cannot_be_tagged(store: Store) -> None:
     """A name never leads to an image whose layers may be gone."""
     image = await bring(store, tiny(), "alpine")
