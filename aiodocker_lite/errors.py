@@ -249,7 +249,12 @@ class AccessDenied(RegistryError):
         "pull access denied for {reference}, repository does not exist or may require 'login' "
         "(credentials used: {credentials})"
     )
-    hint = "log in with: aiodocker-lite login SERVER"
+
+    def __post_init__(self) -> None:
+        first, slash, _ = self.reference.partition("/")
+        is_host = slash and (first == "localhost" or "." in first or ":" in first)
+        # Of this error and not of its class; it reaches other processes with the facts.
+        vars(self)["hint"] = f"log in with: aiodocker-lite login {first if is_host else 'docker.io'}"
 
 
 @dataclass(eq=False)

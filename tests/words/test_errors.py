@@ -66,6 +66,24 @@ def test_an_unknown_slug_is_still_an_error() -> None:
     assert type(errors.from_message({"slug": "from-the-future", "facts": {}})) is EngineError
 
 
+@pytest.mark.parametrize(
+    ("reference", "server"),
+    [
+        ("docker.io/library/alpine:latest", "docker.io"),
+        ("user/private", "docker.io"),
+        ("alpine", "docker.io"),
+        ("quay.io/a/b:1", "quay.io"),
+        ("localhost/a", "localhost"),
+        ("host:5000/a@sha256:0", "host:5000"),
+    ],
+)
+def test_who_was_denied_is_told_where_to_log_in(reference: str, server: str) -> None:
+    """The server is the one that was asked, also for who hears of it from another process."""
+    error = errors.AccessDenied(reference, "anonymous")
+    assert error.hint == f"log in with: aiodocker-lite login {server}"
+    assert errors.from_message(errors.to_message(error)).hint == error.hint
+
+
 def test_strangers_text_cannot_move_the_cursor() -> None:
     """Escape sequences of a registry or a tar come out as text."""
     error = errors.UnsafeEntry("abc", "\x1b[2Jx\r", "why\u202e")
