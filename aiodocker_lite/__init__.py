@@ -20,7 +20,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 bundle      image configuration and options to an OCI runtime spec
                 runtime/    what starts and watches processes
                 serve       the store as a read-only registry
-    conductors  pull load bring run: the only files that know the order
+    conductors  pull load bring run remove: the only files that know the order
     engine      opens, lends and closes what conductors use
     cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
 
@@ -43,7 +43,7 @@ _HOMES = {
     "Mount": "options",
     "Platform": "platforms",
     "Reference": "reference",
-    "Removed": "engine",
+    "Removed": "remove",
     "RunOptions": "options",
     "Running": "run",
     "Settings": "settings",
@@ -54,13 +54,13 @@ if TYPE_CHECKING:
     from aiodocker_lite.digest import Digest as Digest
     from aiodocker_lite.engine import Engine as Engine
     from aiodocker_lite.engine import Finished as Finished
-    from aiodocker_lite.engine import Removed as Removed
     from aiodocker_lite.image import Image as Image
     from aiodocker_lite.options import Mount as Mount
     from aiodocker_lite.options import RunOptions as RunOptions
     from aiodocker_lite.options import Streams as Streams
     from aiodocker_lite.platforms import Platform as Platform
     from aiodocker_lite.reference import Reference as Reference
+    from aiodocker_lite.remove import Removed as Removed
     from aiodocker_lite.run import Running as Running
     from aiodocker_lite.settings import Limits as Limits
     from aiodocker_lite.settings import Settings as Settings

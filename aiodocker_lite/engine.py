@@ -16,14 +16,11 @@ import anyio
 from anyio import to_thread
 
 from aiodocker_lite import events
-from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import (
     ContainerFailed,
     DiskFull,
     EngineNotOpen,
-    ImageInUse,
     InvalidOption,
-    InvalidReference,
     NoSuchImage,
 )
 from aiodocker_lite.events import Progress
@@ -31,6 +28,8 @@ from aiodocker_lite.image import Image
 from aiodocker_lite.options import RunOptions, Streams, text, words
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
+from aiodocker_lite.remove import Removed as Removed
+from aiodocker_lite.remove import remove
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.durable import store_errors
@@ -43,14 +42,6 @@ if TYPE_CHECKING:
     from aiodocker_lite.registry.client import Registry
     from aiodocker_lite.run import Running
     from aiodocker_lite.store.containers import Container
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """What `remove` took away: names, and the digests of what nothing leads to any more."""
-
-    untagged: tuple[Reference, ...]
-    deleted: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,23 +166,7 @@ class Engine:
         As in docker, what a running container uses only loses its name, and `force` is for what
         ended ones use. Raises NoSuchImage, ImageInUse.
         """
-        image = self.store.images.find(text("image", name))
-        by_name = _is_spelled(name, image.names)
-        names = image.names[:1] if by_name else image.names
-        if len(names) > 1 and not force:
-            raise ImageInUse(name, f"it has {len(names)} names; remove them one by one, or use --force")
-        in_use = False
-        for container in self.store.containers.all() if len(names) == len(image.names) else ():
-            if container.manifest == image.manifest.digest:
-                user = f"container {container.id[:12]} ({container.name}) is using it"
-                in_use = in_use or container.running
-                if not force:
-                    raise ImageInUse(name, user)
-                if container.running and not by_name:
-                    raise ImageInUse(name, f"running {user}, so it cannot be forced")
-        self.store.create()
-        await self.store.images.untag(image.manifest.digest, names, keep=in_use)
-        return Removed(names, await to_thread.run_sync(self.store.collect))
+        return await remove(text("image", name), self.store, force=force)
 
     # --- running -----------------------------------------------------------------------------
 
@@ -365,11 +340,3 @@ class Engine:
 
 def _reference(image: str | Reference) -> Reference:
     return image if isinstance(image, Reference) else Reference.parse(text("image", image))
-
-
-def _is_spelled(text: str, names: Sequence[Reference]) -> bool:
-    """The text is a way to write the first of these names, and not an image ID."""
-    try:
-        return bool(names) and Reference.parse(text).name == names[0].name
-    except InvalidReference:
-        return False

@@ -73,8 +73,9 @@ def run(
     """Run a command in a new container, and exit with its exit code.
 
     The image is pulled where it is not in the store. SIGINT and SIGTERM are passed on to the
-    command; the third of them kills it. Exit codes: 125 if the container could not be started, 126 if its command cannot be
-    executed, 127 if it was not found, 128+n if signal n ended it, and otherwise its own.
+    command; the third of them kills it. Exit codes: 125 if the container could not be started,
+    126 if its command cannot be executed, 127 if it was not found, 128+n if signal n ended it, and
+    otherwise its own.
     """
     options = RunOptions(
         env=dict(filter(None, map(_variable, env or ()))),

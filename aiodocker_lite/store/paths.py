@@ -11,7 +11,9 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import NotAStore, StoreUnreadable
 from aiodocker_lite.store.durable import store_errors, write_durably
 
-_ENTRIES = {"oci-layout", "index.json", "blobs", "layers", "ingest", "containers", "locks"}
+_ENTRIES = {"oci-layout", "index.json", "blobs", "layers", "joints", "ingest", "containers", "locks"}
+_MARKS = {"oci-layout", "layers", "ingest"}
+"""What every store has that was made to its end, and nothing else."""
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _EMPTY_INDEX = {
     "schemaVersion": 2,
@@ -97,7 +99,7 @@ class Paths:
             raise NotAStore(str(self.root), f"{what} is a file") from error
         except OSError as error:
             raise StoreUnreadable(str(self.root), error.strerror or str(error)) from error
-        if not (found <= _ENTRIES or found >= _ENTRIES):
+        if not (found <= _ENTRIES or found >= _MARKS):
             raise NotAStore(str(self.root), "it is a directory with other things in it")
 
     def create(self) -> None:
