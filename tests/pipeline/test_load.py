@@ -553,9 +553,7 @@ async def test_a_disk_that_is_too_small_for_an_archive(disk: Disk, engine: Engin
 
 
 async def hint_of(engine: Engine, source: Path) -> str:
-    with pytest.raises(
-        DiskFull, match=r"^no space left while writing .*: No space left on device$"
-    ) as caught:
+    with pytest.raises(DiskFull, match=r"^no space left while writing ") as caught:
         await engine.load(source)
     assert not [note for note in getattr(caught.value, "__notes__", []) if "kept" in note]
     return caught.value.hint
