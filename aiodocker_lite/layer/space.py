@@ -24,7 +24,7 @@ class Space:
     def take(self, size: int) -> None:
         """An entry of so many bytes comes. Raises DiskFull before there is too little left."""
         self._taken += size + _ENTRY
-        if self._taken >= _EVERY:
+        if self._kept and self._taken >= _EVERY:
             self._taken = 0
             found = os.fstatvfs(self._directory)
             free = found.f_bavail * found.f_frsize - size

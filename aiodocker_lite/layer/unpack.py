@@ -387,12 +387,15 @@ class _Unpacker:
 
 def translated(error: OSError, layer: str, where: str) -> EngineError:
     """What the system refused, as an error about this place in a layer, or about the store."""
-    reason = os.strerror(error.errno or 0)
-    if error.errno in _FULL:
-        return DiskFull(where, reason)
-    if error.errno in _OURS:
-        return StoreUnwritable(where, reason)
-    return UnsafeEntry(layer, where, reason)
+    if error.errno in (*_FULL, *_OURS):
+        return store_error(error, where)
+    return UnsafeEntry(layer, where, os.strerror(error.errno or 0))
+
+
+def store_error(error: OSError, where: str) -> EngineError:
+    """What the system refused, as an error about the store."""
+    kind = DiskFull if error.errno in _FULL else StoreUnwritable
+    return kind(where, os.strerror(error.errno or 0))
 
 
 def _write(fd: int, piece: memoryview) -> None:

@@ -28,7 +28,7 @@ from aiodocker_lite.layer.decompress import plain_blocks
 from aiodocker_lite.layer.join import Stack, join_layer
 from aiodocker_lite.layer.notes import read_notes
 from aiodocker_lite.layer.tar import TarReader
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, unpack_layer
+from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, store_error, unpack_layer
 from aiodocker_lite.settings import Limits
 from aiodocker_lite.verify import Verifier
 
@@ -154,8 +154,8 @@ def _answer(job: dict[str, Any], talk: _Conversation) -> None:
     except EngineError as error:
         talk.send({"failed": to_message(error)})
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        talk.send({"failed": to_message(StoreUnwritable(str(error.filename or job["directory"]), reason))})
+        where = str(error.filename or job["directory"] or job["blob"])
+        talk.send({"failed": to_message(store_error(error, where))})
     except MemoryError:
         talk.send({"failed": to_message(InvalidLayer(job["layer"], "it needs more memory than there is"))})
     except Exception as error:  # a bug of ours: it ends the job, with a sentence and not a traceback

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from aiodocker_lite import Engine, Settings
+from aiodocker_lite import Engine, Limits, Settings
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """A store below the test's own directory, and short pauses between tries."""
-    return Settings(root=tmp_path / "store", pauses=(0, 0, 0))
+    """A store below the test's own directory, short pauses, and a disk that may be filled to its end."""
+    return Settings(root=tmp_path / "store", pauses=(0, 0, 0), limits=Limits(free_bytes=0))
 
 
 @pytest.fixture
