@@ -25,17 +25,28 @@ def unpack(
 
     `root` and `joint` are empty directories; without a joint, one is made beside the root.
     """
-    notes = io.BytesIO()
+    if joint is None:
+        joint = root.with_name(f"{root.name}.joint")
+        joint.mkdir()
     with ExitStack() as stack:
-        root_fd = _opened(root, stack)
-        done = unpack_layer(blocks, root_fd, "abc", rules, notes)
-        if done.loose_ends:
-            if joint is None:
-                joint = root.with_name(f"{root.name}.joint")
-                joint.mkdir()
-            notes.seek(0)
-            joined = Stack(root_fd, read_notes(notes), [_opened(path, stack) for path in below])
-            join_layer(joined, _opened(joint, stack), "abc", privileged=rules.privileged)
+        return unpack_opened(
+            blocks,
+            _opened(root, stack),
+            _opened(joint, stack),
+            *(_opened(path, stack) for path in below),
+            rules=rules,
+        )
+
+
+def unpack_opened(
+    blocks: Iterator[bytes], root: int, joint: int, *below: int, rules: UnpackRules
+) -> Unpacked:
+    """The same with open directories."""
+    notes = io.BytesIO()
+    done = unpack_layer(blocks, root, "abc", rules, notes)
+    if done.loose_ends:
+        notes.seek(0)
+        join_layer(Stack(root, read_notes(notes), below), joint, "abc", privileged=rules.privileged)
     return done
 
 
