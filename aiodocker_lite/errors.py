@@ -425,9 +425,15 @@ class LimitExceeded(ContentError):
     what: str
     limit: int
     actual: int
+    setting: str = ""
+    """The name of the limit in `Limits`, if it can be set."""
 
     slug = "limit-exceeded"
     message = "{what} exceeds its limit: {actual} is more than {limit}"
+
+    def __post_init__(self) -> None:
+        if self.setting:
+            vars(self)["hint"] = f"if this image is to be trusted, allow more with: --limit {self.setting}=…"
 
 
 # --- store ---------------------------------------------------------------------------------

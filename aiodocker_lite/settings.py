@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.platforms import Platform
 
 _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
+_NUMBER = re.compile(r"([0-9]{1,15})([KMGT]?)")
 
 
 def default_root() -> Path:
@@ -50,6 +53,20 @@ class Limits:
     """Memory for directories and links that must be remembered to the end."""
     free_bytes: int = 1 << 30
     """What stays free of the disk, or 5 % of it if that is less."""
+
+    @classmethod
+    def parse(cls, changes: Iterable[str]) -> Limits:
+        """Defaults with changes such as ``entries=9000000`` or ``unpacked_bytes=2T``. Raises InvalidOption."""
+        names = {field.name for field in fields(cls)}
+        found = {}
+        for change in changes:
+            name, _, text = change.partition("=")
+            if name not in names:
+                raise InvalidOption("--limit", f"there is no limit '{name}', only {', '.join(sorted(names))}")
+            if (number := _NUMBER.fullmatch(text)) is None:
+                raise InvalidOption("--limit", f"'{text}' is not a number such as 5000 or 20G")
+            found[name] = int(number[1]) << 10 * " KMGT".index(number[2] or " ")
+        return cls(**found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,14 @@ Platform = Annotated[
         help="Another platform than this machine's.  [env: DOCKER_DEFAULT_PLATFORM]",
     ),
 ]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        help="What a layer may cost: unpacked_bytes, ratio, entries, depth, free_bytes and others.",
+    ),
+]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http and any certificate.")]
 Progress = Annotated[
     str,

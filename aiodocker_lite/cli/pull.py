@@ -11,7 +11,7 @@ import anyio
 import typer
 
 from aiodocker_lite.cli import exits
-from aiodocker_lite.cli.options import Insecure, Platform, Progress, Quiet
+from aiodocker_lite.cli.options import Insecure, Limit, Platform, Progress, Quiet
 from aiodocker_lite.cli.progress import Watch, watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
@@ -19,6 +19,7 @@ from aiodocker_lite.errors import EngineError, InvalidOption
 from aiodocker_lite.events import Event, ImageReady
 from aiodocker_lite.image import Image
 from aiodocker_lite.reference import Reference
+from aiodocker_lite.settings import Limits
 
 
 def pull(
@@ -28,6 +29,7 @@ def pull(
     platform: Platform = None,
     insecure: Insecure = False,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Blobs to download at once.")] = 6,
+    limit: Limit = None,
     progress: Progress = "auto",
 ) -> int:
     """Bring images from their registries into the store.
@@ -36,6 +38,7 @@ def pull(
     downloaded is kept, and the next pull continues there. Progress goes to standard error; the
     last line on standard output is the full name of the image.
     """
+    limits = Limits.parse(limit or ())
     references = list(dict.fromkeys(Reference.parse(name) for name in names))
     if not quiet:
         for name in filter(_has_default_tag, dict.fromkeys(names)):
@@ -47,7 +50,7 @@ def pull(
             return await _pull_all(engine, references, platform, watch, quiet=quiet)
 
     try:
-        return run_engine(context, work, many_bytes=True, insecure=insecure, downloads=jobs)
+        return run_engine(context, work, many_bytes=True, insecure=insecure, downloads=jobs, limits=limits)
     except exits.Interrupted:
         exits.say("interrupted; what was downloaded is kept, and the same command continues there")
         raise
@@ -109,6 +112,7 @@ def load(
     quiet: Quiet = False,
     platform: Platform = None,
     progress: Progress = "auto",
+    limit: Limit = None,
 ) -> int:
     """Bring the images of an archive into the store.
 
@@ -129,4 +133,4 @@ def load(
                     typer.echo(f"Loaded image ID: {image.id}")
         return 0
 
-    return run_engine(context, work, many_bytes=True)
+    return run_engine(context, work, many_bytes=True, limits=Limits.parse(limit or ()))

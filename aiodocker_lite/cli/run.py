@@ -12,13 +12,14 @@ from typing import Annotated
 import typer
 
 from aiodocker_lite.cli import exits
-from aiodocker_lite.cli.options import Insecure, Platform
+from aiodocker_lite.cli.options import Insecure, Limit, Platform
 from aiodocker_lite.cli.progress import watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.image import Image
 from aiodocker_lite.options import Mount, RunOptions, Streams
+from aiodocker_lite.settings import Limits
 
 _PATIENCE = 3
 """Which SIGINT or SIGTERM kills, as with docker: a command may ignore the others."""
@@ -66,6 +67,7 @@ def run(
         bool, typer.Option("--require-isolation", help="Refuse to run with less than all namespaces.")
     ] = False,
     insecure: Insecure = False,
+    limit: Limit = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Neither notices nor progress, only warnings.")
     ] = False,
@@ -134,7 +136,7 @@ def run(
                 finally:
                     to_container = _ignore  # it has ended, and its exit code shall be ours
 
-    return run_engine(context, work, on_signal=pass_on, insecure=insecure)
+    return run_engine(context, work, on_signal=pass_on, insecure=insecure, limits=Limits.parse(limit or ()))
 
 
 def _ignore(number: int) -> bool:

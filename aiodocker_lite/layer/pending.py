@@ -47,7 +47,7 @@ class Pending:
         self._kept += len(joined) + _KEPT_EACH
         if self._kept > self._kept_max:
             what = f"the memory for directories and links of layer {self._layer}"
-            raise LimitExceeded(what, self._kept_max, self._kept)
+            raise LimitExceeded(what, self._kept_max, self._kept, "path_bytes")
         return joined
 
     # --- while entries come ------------------------------------------------------------------

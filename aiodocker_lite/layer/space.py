@@ -29,5 +29,5 @@ class Space:
             found = os.fstatvfs(self._directory)
             free = found.f_bavail * found.f_frsize - size
             if free < self._kept:
-                reason = f"{max(free, 0)} bytes would be left, and {self._kept} have to stay free"
+                reason = f"{max(free, 0)} bytes would be left, and {self._kept} have to stay free (--limit free_bytes=…)"
                 raise DiskFull("the layer's directory", reason)

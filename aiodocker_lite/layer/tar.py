@@ -84,9 +84,9 @@ class TarReader:
         self._limits = limits
         # Every entry may have a header, and an extension and padding of the same size.
         self._read = 0
-        self._read_max = limits.unpacked_bytes + 2048 * limits.entries
-        if packed is not None:
-            self._read_max = min(self._read_max, max(limits.ratio * packed, _RATIO_FROM))
+        self._read_max, self._read_limit = limits.unpacked_bytes + 2048 * limits.entries, "unpacked_bytes"
+        if packed is not None and (by_ratio := max(limits.ratio * packed, _RATIO_FROM)) < self._read_max:
+            self._read_max, self._read_limit = by_ratio, "ratio"
         self._buffer = b""
         self._position = 0
         self._data_left = 0
@@ -98,7 +98,7 @@ class TarReader:
             count += 1
             if count > self._limits.entries:
                 raise LimitExceeded(
-                    f"the number of entries in layer {self._layer}", self._limits.entries, count
+                    f"the number of entries in layer {self._layer}", self._limits.entries, count, "entries"
                 )
             yield entry
         self._drain()
@@ -225,7 +225,7 @@ class TarReader:
         if max(len(entry.name), len(entry.link)) > self._limits.name_bytes:
             longest = max(len(entry.name), len(entry.link))
             raise LimitExceeded(
-                f"the length of a name in layer {self._layer}", self._limits.name_bytes, longest
+                f"the length of a name in layer {self._layer}", self._limits.name_bytes, longest, "name_bytes"
             )
         if b"\0" in entry.name or b"\0" in entry.link:
             raise UnsafeEntry(self._layer, entry.printable, "its name has a zero byte")
@@ -338,7 +338,10 @@ class TarReader:
         size = self._number(header[124:136], "size")
         if not 0 <= size <= self._limits.header_bytes:
             raise LimitExceeded(
-                f"the size of an extension header in layer {self._layer}", self._limits.header_bytes, size
+                f"the size of an extension header in layer {self._layer}",
+                self._limits.header_bytes,
+                size,
+                "header_bytes",
             )
         self._data_left = size
         self._padding = -size % _RECORD
@@ -374,7 +377,8 @@ class TarReader:
         block = next(self._blocks, b"")
         self._read += len(block)
         if self._read > self._read_max:
-            raise LimitExceeded(f"the uncompressed size of layer {self._layer}", self._read_max, self._read)
+            what = f"the uncompressed size of layer {self._layer}"
+            raise LimitExceeded(what, self._read_max, self._read, self._read_limit)
         return block
 
     def _skip_data(self) -> None:

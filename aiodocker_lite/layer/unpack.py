@@ -122,7 +122,7 @@ class _Unpacker:
             raise UnsafeEntry(self._layer, entry.printable, "it has '..' in its path")
         if len(parts) > self._rules.limits.depth:
             what = f"the depth of a path in layer {self._layer}"
-            raise LimitExceeded(what, self._rules.limits.depth, len(parts))
+            raise LimitExceeded(what, self._rules.limits.depth, len(parts), "depth")
         return parts
 
     def _place(self, entry: Entry, reader: TarReader) -> None:
@@ -179,9 +179,8 @@ class _Unpacker:
     def _regular(self, path: Components, entry: Entry, reader: TarReader) -> None:
         self._bytes += entry.size
         if self._bytes > self._rules.limits.unpacked_bytes:
-            raise LimitExceeded(
-                f"the unpacked size of layer {self._layer}", self._rules.limits.unpacked_bytes, self._bytes
-            )
+            what = f"the unpacked size of layer {self._layer}"
+            raise LimitExceeded(what, self._rules.limits.unpacked_bytes, self._bytes, "unpacked_bytes")
         mode = entry.mode & 0o777
         fd = self._place_anew(path, lambda name, parent: os.open(name, _CREATE, mode, dir_fd=parent))
         try:

@@ -81,6 +81,16 @@ def test_one_that_fails_does_not_stop_the_others(adl: Adl, names: Names) -> None
     assert sorted(listed(adl)) == [f"{names.box}:latest", f"{names.other}:latest"]
 
 
+def test_a_limit_that_is_passed_can_be_raised(adl: Adl, names: Names) -> None:
+    """The error has the figure, and the hint the option."""
+    done = adl("pull", "--limit", "unpacked_bytes=1K", names.box)
+    assert (done.code, done.out) == (1, "Using default tag: latest\n")
+    said, hint = done.err.splitlines()[-2:]
+    assert re.search(r"unpacked size of layer \w+ exceeds its limit: \d+ is more than 1024$", said)
+    assert hint.endswith("allow more with: --limit unpacked_bytes=…")
+    assert adl("pull", "-q", "--limit", "unpacked_bytes=1T", names.box).code == 0
+
+
 def test_a_platform_can_be_chosen(adl: Adl, names: Names) -> None:
     """By option or variable; one that the image is not for is refused, with what it is for."""
     assert adl("pull", "--platform", "linux/arm64", names.multi).code == 0

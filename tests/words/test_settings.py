@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from aiodocker_lite.errors import InvalidOption
-from aiodocker_lite.settings import Settings, default_platform, default_root, default_workers
+from aiodocker_lite.settings import Limits, Settings, default_platform, default_root, default_workers
 
 
 def test_the_root_is_chosen_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +41,26 @@ def test_nothing_cannot_be_done_at_once(name: str) -> None:
     """Zero of anything is refused."""
     with pytest.raises(InvalidOption, match=name):
         Settings(**{name: 0})  # type: ignore[arg-type]
+
+
+def test_limits_are_changed_by_name() -> None:
+    """Numbers, and sizes as people write them."""
+    changed = Limits.parse(["entries=7", "unpacked_bytes=2T", "free_bytes=0"])
+    assert changed == Limits(entries=7, unpacked_bytes=2 << 40, free_bytes=0)
+    assert Limits.parse([]) == Limits()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("entrys=7", "there is no limit 'entrys', only depth, entries, "),
+        ("entries", "'' is not a number"),
+        ("entries=-1", "'-1' is not a number"),
+        ("entries=1e9", "'1e9' is not a number"),
+        ("unpacked_bytes=20GB", "'20GB' is not a number such as 5000 or 20G"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(change: str, reason: str) -> None:
+    """With what is wrong with it."""
+    with pytest.raises(InvalidOption, match=re.escape(reason)):
+        Limits.parse([change])
