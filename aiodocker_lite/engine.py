@@ -274,24 +274,25 @@ class Engine:
     # --- registries --------------------------------------------------------------------------
 
     async def login(self, registry: str, username: str, password: str) -> Path:
-        """Check a user name and password with a registry and keep them; returns the file.
+        """Check a user name and password with a registry and keep them; returns the file that says where.
 
-        Raises LoginFailed, RegistryUnavailable.
+        Raises LoginFailed, RegistryUnavailable, UnusableConfig.
         """
         from aiodocker_lite.registry.client import HttpRegistry
-        from aiodocker_lite.registry.credentials import save_credential
+        from aiodocker_lite.registry.keyring import Keyring
 
         for option, given in (("registry", registry), ("username", username), ("password", password)):
             text(option, given)
-        async with HttpRegistry(self.settings, credentials=lambda _: None) as client:
+        keyring = Keyring(self.settings)
+        async with HttpRegistry(self.settings, credentials=keyring.find) as client:
             await client.login(registry, username, password)
-        return save_credential(registry, username, password)
+        return await keyring.keep(registry, username, password)
 
     async def logout(self, registry: str) -> bool:
-        """Forget what `login` kept for a registry; False if there was nothing."""
-        from aiodocker_lite.registry.credentials import erase_credential
+        """Forget what `login` kept for a registry; False if there was nothing. Raises UnusableConfig."""
+        from aiodocker_lite.registry.keyring import Keyring
 
-        return erase_credential(registry)
+        return await Keyring(self.settings).forget(registry)
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[tuple[str, int]]:
@@ -331,9 +332,9 @@ class Engine:
     async def _open_registry(self) -> Registry:
         if self._registry is None:
             from aiodocker_lite.registry.client import HttpRegistry
-            from aiodocker_lite.registry.credentials import find_credential
+            from aiodocker_lite.registry.keyring import Keyring
 
-            client = HttpRegistry(self.settings, credentials=find_credential)
+            client = HttpRegistry(self.settings, credentials=Keyring(self.settings).find)
             self._registry = await self._closing.enter_async_context(client)
         return self._registry
 

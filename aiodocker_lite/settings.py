@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -77,6 +77,10 @@ class Settings:
     platform: Platform = field(default_factory=default_platform)
     insecure: bool = False
     """Plain http, and https without checking certificates, for every registry."""
+    creds: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False, hash=False)
+    """User name and password by registry; they come before those in files, and are kept nowhere."""
+    authfile: Path | None = None
+    """The one file with credentials, in the place of ``REGISTRY_AUTH_FILE`` and docker's and podman's own."""
     downloads: int = 6
     """Blobs that are downloaded at once."""
     workers: int = field(default_factory=default_workers)

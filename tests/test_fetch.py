@@ -25,7 +25,7 @@ from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.settings import Settings
 from tests.fakes.images import image, layer, noise
-from tests.fakes.registry import FakeRegistry, Fault, cut, cut_unsaid, status, whole, with_headers
+from tests.fakes.registry import FakeRegistry, Fault, cut, cut_unsaid, knowing, status, whole, with_headers
 
 RAW = b"0123456789"
 CUT = RegistryUnavailable("r.example.com", "cut")
@@ -233,7 +233,7 @@ async def test_a_real_download_survives_a_bad_network(kind: str) -> None:
     blob = app.layers[0]
     target = Target()
     settings = Settings(idle_timeout=0.2)
-    async with FakeRegistry() as fake, HttpRegistry(settings, credentials=lambda name: None) as registry:
+    async with FakeRegistry() as fake, HttpRegistry(settings, credentials=knowing(None)) as registry:
         fake.add("app", "latest", app)
         faults = _faults(blob.raw)[kind]
         fake.script("GET", "/blobs/", *faults)

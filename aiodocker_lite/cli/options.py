@@ -23,6 +23,16 @@ Limit = Annotated[
     ),
 ]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http and any certificate.")]
+Creds = Annotated[
+    str | None,
+    typer.Option(
+        "--creds", metavar="USER[:PASSWORD]", help="User name and password for the registry, kept nowhere."
+    ),
+]
+Authfile = Annotated[
+    str | None,
+    typer.Option("--authfile", metavar="FILE", help="The file with credentials.  [env: REGISTRY_AUTH_FILE]"),
+]
 Progress = Annotated[
     str,
     typer.Option(

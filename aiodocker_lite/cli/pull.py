@@ -11,7 +11,8 @@ import anyio
 import typer
 
 from aiodocker_lite.cli import exits
-from aiodocker_lite.cli.options import Insecure, Limit, Platform, Progress, Quiet
+from aiodocker_lite.cli.creds import credentials_for
+from aiodocker_lite.cli.options import Authfile, Creds, Insecure, Limit, Platform, Progress, Quiet
 from aiodocker_lite.cli.progress import Watch, watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
@@ -28,6 +29,8 @@ def pull(
     quiet: Quiet = False,
     platform: Platform = None,
     insecure: Insecure = False,
+    creds: Creds = None,
+    authfile: Authfile = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Blobs to download at once.")] = 6,
     limit: Limit = None,
     progress: Progress = "auto",
@@ -40,6 +43,7 @@ def pull(
     """
     limits = Limits.parse(limit or ())
     references = list(dict.fromkeys(Reference.parse(name) for name in names))
+    given = credentials_for(creds, references)
     if not quiet:
         for name in filter(_has_default_tag, dict.fromkeys(names)):
             typer.echo(f"Using default tag{f' for {name}' if len(references) > 1 else ''}: latest")
@@ -50,7 +54,16 @@ def pull(
             return await _pull_all(engine, references, platform, watch, quiet=quiet)
 
     try:
-        return run_engine(context, work, many_bytes=True, insecure=insecure, downloads=jobs, limits=limits)
+        return run_engine(
+            context,
+            work,
+            many_bytes=True,
+            insecure=insecure,
+            creds=given,
+            authfile=authfile,
+            downloads=jobs,
+            limits=limits,
+        )
     except exits.Interrupted:
         exits.say("interrupted; what was downloaded is kept, and the same command continues there")
         raise

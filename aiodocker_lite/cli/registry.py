@@ -9,7 +9,8 @@ from typing import Annotated
 import anyio
 import typer
 
-from aiodocker_lite.cli.options import Insecure
+from aiodocker_lite.cli.creds import ask_password
+from aiodocker_lite.cli.options import Authfile, Insecure
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
@@ -35,12 +36,14 @@ def login(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
+    authfile: Authfile = None,
     insecure: Insecure = False,
 ) -> int:
     """Log in to a registry.
 
     The registry is asked whether it accepts the user name and the password, and then they are
-    kept where docker keeps them: in config.json in DOCKER_CONFIG or ~/.docker.
+    kept where docker keeps them: in config.json in DOCKER_CONFIG or ~/.docker, or with the
+    credential helper that is named there.
     """
     registry = _host(server)
     if password is not None and password_stdin:
@@ -52,10 +55,9 @@ def login(
     elif password_stdin:
         password = sys.stdin.read().rstrip("\r\n")
     else:
-        if not sys.stdin.isatty():
-            raise InvalidOption("--password-stdin", "it is needed where standard input is no terminal")
-        username = username or typer.prompt("Username", err=True)
-        password = typer.prompt("Password", hide_input=True, err=True)
+        if not username and sys.stdin.isatty():
+            username = typer.prompt("Username", err=True)
+        password = ask_password("--password-stdin", "it is needed where standard input is no terminal")
     user, secret = username, password
     if not user:
         raise InvalidOption("--username", "a user name is needed")
@@ -63,7 +65,12 @@ def login(
         raise InvalidOption("--password-stdin", "there is no password on standard input")
     if not secret:
         raise InvalidOption("--password", "the password is empty")
-    run_engine(context, lambda engine: engine.login(registry, user, secret), insecure=insecure)
+    run_engine(
+        context,
+        lambda engine: engine.login(registry, user, secret),
+        insecure=insecure,
+        authfile=authfile,
+    )
     typer.echo("Login Succeeded")
     return 0
 
@@ -71,10 +78,11 @@ def login(
 def logout(
     context: typer.Context,
     server: Server = DOCKER_HUB,
+    authfile: Authfile = None,
 ) -> int:
     """Log out from a registry: forget what `login` kept for it."""
     registry = _host(server)
-    if run_engine(context, lambda engine: engine.logout(registry)):
+    if run_engine(context, lambda engine: engine.logout(registry), authfile=authfile):
         typer.echo(f"Removing login credentials for {registry}")
     else:
         typer.echo(f"Not logged in to {registry}")

@@ -12,13 +12,15 @@ from typing import Annotated
 import typer
 
 from aiodocker_lite.cli import exits
-from aiodocker_lite.cli.options import Insecure, Limit, Platform
+from aiodocker_lite.cli.creds import credentials_for
+from aiodocker_lite.cli.options import Authfile, Creds, Insecure, Limit, Platform
 from aiodocker_lite.cli.progress import watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.image import Image
 from aiodocker_lite.options import Mount, RunOptions, Streams
+from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Limits
 
 _PATIENCE = 3
@@ -67,6 +69,8 @@ def run(
         bool, typer.Option("--require-isolation", help="Refuse to run with less than all namespaces.")
     ] = False,
     insecure: Insecure = False,
+    creds: Creds = None,
+    authfile: Authfile = None,
     limit: Limit = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Neither notices nor progress, only warnings.")
@@ -93,6 +97,7 @@ def run(
     )
     # As docker does: the image of this name that is here may be another platform's.
     wanted = platform or os.environ.get("DOCKER_DEFAULT_PLATFORM")
+    given = credentials_for(creds, [Reference.parse(image)]) if creds else {}
     to_container: Callable[[int], bool] | None = None
     signals: list[int] = []
 
@@ -136,7 +141,15 @@ def run(
                 finally:
                     to_container = _ignore  # it has ended, and its exit code shall be ours
 
-    return run_engine(context, work, on_signal=pass_on, insecure=insecure, limits=Limits.parse(limit or ()))
+    return run_engine(
+        context,
+        work,
+        on_signal=pass_on,
+        insecure=insecure,
+        creds=given,
+        authfile=authfile,
+        limits=Limits.parse(limit or ()),
+    )
 
 
 def _ignore(number: int) -> bool:

@@ -40,6 +40,8 @@ def run_engine(
     _have_interrupts_end_us()
     if context.obj:
         settings["root"] = Path(context.obj)
+    if settings.get("authfile") is not None:
+        settings["authfile"] = Path(settings["authfile"])
     options = {"use_uvloop": True} if many_bytes else {}
     call = partial(_with_engine, Settings(**settings), work, on_signal)
     return anyio.run(call, backend_options=options)

@@ -6,7 +6,10 @@
     part          a part of a blob as an answer brings it
     auth          challenge in, authorization out; one token request for each scope
     hosts         where a registry is asked, and which addresses may be dialled
-    credentials   user names and passwords where docker keeps them
+    credentials   user names, passwords and tokens, as values
+    authfiles     docker's and podman's files that hold them
+    credhelpers   programs that keep them
+    keyring       which of all these counts; where a login is kept
 
 Nothing here knows what an image is or where its bytes go.
 """

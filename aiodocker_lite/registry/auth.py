@@ -7,18 +7,22 @@ on the way there. What one place was given is never shown to another.
 from __future__ import annotations
 
 import base64
-import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import anyio
 from yarl import URL
 
 from aiodocker_lite.errors import RegistryError, RegistryMisbehaved
 from aiodocker_lite.registry.answers import failure_of, media_type_of
+from aiodocker_lite.registry.authfiles import json_object
 from aiodocker_lite.registry.credentials import Credential
 
 if TYPE_CHECKING:
@@ -27,7 +31,19 @@ if TYPE_CHECKING:
 TOKEN_MAX = 64 * 1024
 """Bytes of the largest answer of a token server that is read."""
 _LIFETIME_MIN, _LIFETIME_MAX = 60.0, 3600.0
+_AGES = 1e9
 _ANONYMOUS = Credential("", "", "anonymous")
+_CLIENT_ID = "aiodocker-lite"
+_NO_OAUTH = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+}
+"""What token servers without OAuth2 answer to a POST; containerd found all four."""
+
+FindCredential = Callable[[str], Awaitable[Credential | None]]
+"""Finds the credential for a repository, named `registry/repository`, or for a registry."""
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?=[\s,]|$)")
@@ -61,6 +77,11 @@ class Place:
     origin: URL
     at_home: bool
 
+    @property
+    def name(self) -> str:
+        """What a credential is looked for by."""
+        return f"{self.registry}/{self.repository}" if self.repository else self.registry
+
 
 @dataclass(frozen=True, slots=True)
 class _Demand:
@@ -86,7 +107,7 @@ class Authorizer:
     def __init__(
         self,
         wire: Wire,
-        credentials: Callable[[str], Credential | None],
+        credentials: FindCredential,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -106,10 +127,10 @@ class Authorizer:
             return grant.header if grant else None
         return (await self._replace(place, grant.header, grant.demand)).header
 
-    def source(self, place: Place) -> str:
-        """Whose authorization a place was shown last."""
+    def source(self, place: Place) -> str | None:
+        """Whose authorization a place was shown last; None where it wanted none."""
         grant = self._grants.get(place)
-        return grant.source if grant else _ANONYMOUS.source
+        return grant.source if grant else None
 
     async def satisfy(self, place: Place, answer: Answer, detail: str) -> None:
         """Find an authorization that the sender of a 401 has not refused yet.
@@ -120,7 +141,7 @@ class Authorizer:
             choose(parse_challenges(answer.headers.getall("WWW-Authenticate", []))), answer.from_public
         )
         if demand.challenge.scheme not in ("basic", "bearer"):
-            raise CredentialsRefused(self.source(place), detail)
+            raise CredentialsRefused(self.source(place) or _ANONYMOUS.source, detail)
         try:
             grant = await self._replace(place, answer.authorization, demand)
         except CredentialsRefused as error:
@@ -133,21 +154,43 @@ class Authorizer:
             grant = self._grants.get(place)
             if grant is None or grant.header == refused:
                 # Only the registry itself is told who we are: not a host it sends us to.
-                known = self._credentials(place.registry) if place.at_home else None
+                known = await self._credentials(place.name) if place.at_home else None
                 grant = await self._answer(place, demand, known or _ANONYMOUS)
                 self._grants[place] = grant
             return grant
 
     async def _answer(self, place: Place, demand: _Demand, credential: Credential) -> _Grant:
         if demand.challenge.scheme == "bearer":
+            if credential.registry_token:
+                return _Grant(demand, f"Bearer {credential.registry_token}", credential.source)
             return await self._fetch_token(place, demand, credential)
-        if credential.is_anonymous:
-            raise CredentialsRefused(credential.source, "")
+        if not credential.username or not credential.password:
+            wrong = "" if credential.is_anonymous else "a user name and a password are wanted, not a token"
+            raise CredentialsRefused(credential.source, wrong)
         return _Grant(demand, basic(credential), credential.source)
 
     async def _fetch_token(self, place: Place, demand: _Demand, credential: Credential) -> _Grant:
-        url = self._token_url(place, demand.challenge, credential)
-        secret = None if credential.is_anonymous else basic(credential)
+        if credential.identity_token:
+            form = _token_form(place, demand.challenge, credential)
+            grant = await self._ask_for_token(place, demand, credential, "POST", form)
+            if grant is not None:
+                return grant
+        grant = await self._ask_for_token(place, demand, credential, "GET")
+        assert grant is not None
+        return grant
+
+    async def _ask_for_token(
+        self,
+        place: Place,
+        demand: _Demand,
+        credential: Credential,
+        method: str,
+        form: Mapping[str, str] | None = None,
+    ) -> _Grant | None:
+        """A token; None where the server does not know this way to ask. Raises CredentialsRefused."""
+        realm = self._realm(place, demand.challenge)
+        url = realm if form else realm.extend_query(_token_query(place, demand.challenge, credential))
+        secret = None if form or credential.is_anonymous else basic(credential)
         server = url.host or ""
 
         async def authorize(hop: URL, at_home: bool) -> str | None:
@@ -155,25 +198,28 @@ class Authorizer:
 
         asked = self._clock()
         async with self._wire.asking(
-            "GET",
+            method,
             url,
             registry=server,
             headers={"Accept": "application/json"},
             authorize=authorize,
+            form=form,
             public_only=demand.from_public and url.origin() != place.origin,
             total=self._wire.small_total,
         ) as answer:
+            if form and answer.status in _NO_OAUTH:
+                return None
             if answer.status != 200:
                 detail = await answer.message()
                 if answer.status in (401, 403):
                     raise CredentialsRefused(credential.source, detail)
                 raise failure_of(answer.sender, answer.status, answer.headers, detail)
             body = await answer.read(TOKEN_MAX)
-        token, lifetime = _read_token(body, server, media_type_of(answer.headers))
+        token, lifetime = _read_token(body, server, answer.headers)
         # A tenth earlier, for a request takes time to arrive.
         return _Grant(demand, f"Bearer {token}", credential.source, asked + 0.9 * lifetime)
 
-    def _token_url(self, place: Place, challenge: Challenge, credential: Credential) -> URL:
+    def _realm(self, place: Place, challenge: Challenge) -> URL:
         """Where a token is asked for. Raises RegistryMisbehaved for a place no secret may go to."""
 
         def wrong(reason: str) -> RegistryError:
@@ -190,23 +236,39 @@ class Authorizer:
             raise wrong(f"has a '{realm.scheme}:' address")
         if realm.scheme == "http" and not self._wire.permits_http(place.origin, host):
             raise wrong(f"speaks plain http, at {host}; refusing to send it anything")
-        return realm.extend_query(_token_query(place, challenge, credential))
+        return realm
+
+
+def _scopes(place: Place, challenge: Challenge) -> list[str]:
+    usual = f"repository:{place.repository}:pull" if place.repository else ""
+    return challenge.parameters.get("scope", usual).split()
 
 
 def _token_query(place: Place, challenge: Challenge, credential: Credential) -> list[tuple[str, str]]:
+    """The question of distribution's "Token Authentication Specification"."""
     query = []
     if service := challenge.parameters.get("service"):
         query.append(("service", service))
-    usual = f"repository:{place.repository}:pull" if place.repository else ""
-    query += [("scope", scope) for scope in challenge.parameters.get("scope", usual).split()]
-    if not credential.is_anonymous:
+    query += [("scope", scope) for scope in _scopes(place, challenge)]
+    if credential.username:
         query.append(("account", credential.username))
     return query
 
 
+def _token_form(place: Place, challenge: Challenge, credential: Credential) -> dict[str, str]:
+    """The same of its "OAuth2 Token Authentication"."""
+    return {
+        "grant_type": "refresh_token",
+        "service": challenge.parameters.get("service", ""),
+        "client_id": _CLIENT_ID,
+        "scope": " ".join(_scopes(place, challenge)),
+        "refresh_token": credential.identity_token,
+    }
+
+
 def basic(credential: Credential) -> str:
-    """The Authorization header of RFC 7617."""
-    pair = f"{credential.username}:{credential.password}"
+    """The Authorization header of RFC 7617; an identity token stands for a password."""
+    pair = f"{credential.username}:{credential.identity_token or credential.password}"
     return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
@@ -238,26 +300,28 @@ def choose(challenges: Iterable[Challenge]) -> Challenge:
     return max(usable, key=lambda challenge: challenge.scheme == "bearer", default=Challenge(""))
 
 
-def _read_token(body: bytes, server: str, media_type: str) -> tuple[str, float]:
+def _read_token(body: bytes, server: str, headers: Mapping[str, str]) -> tuple[str, float]:
     """The token and its lifetime in seconds; a lifetime that makes no sense is brought into bounds."""
     if len(body) > TOKEN_MAX:
         raise RegistryMisbehaved(server, f"its token is larger than {TOKEN_MAX} bytes")
-    document = _json_object(body)
+    document = json_object(body)
     if document is None:
-        raise RegistryMisbehaved(server, f"it gives '{media_type or 'something unnamed'}' instead of a token")
+        media_type = media_type_of(headers) or "something unnamed"
+        raise RegistryMisbehaved(server, f"it gives '{media_type}' instead of a token")
     token = document.get("token") or document.get("access_token")
     if not isinstance(token, str) or _VISIBLE.fullmatch(token) is None:
         raise RegistryMisbehaved(server, "its answer has no token")
     lifetime = document.get("expires_in")
     if not isinstance(lifetime, int | float):
         lifetime = _LIFETIME_MIN
-    return token, min(max(lifetime, _LIFETIME_MIN), _LIFETIME_MAX)
+    left = min(lifetime, _AGES) - _age(document.get("issued_at"), headers)
+    # In this order also for what is no number.
+    return token, min(max(_LIFETIME_MIN, left), _LIFETIME_MAX)
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
-    """The object, or None: the decoder's error would carry the token on."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
+def _age(issued_at: object, headers: Mapping[str, str]) -> float:
+    """For how many seconds a token is out already, by the clock of the server that keeps it; 0 if it does not say."""
+    with suppress(ValueError, TypeError, OverflowError):
+        issued = datetime.fromisoformat(str(issued_at))
+        return max((parsedate_to_datetime(headers.get("Date", "")) - issued).total_seconds(), 0.0)
+    return 0.0

@@ -6,7 +6,7 @@ checks their digest.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Protocol, Self
@@ -31,7 +31,7 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.manifest import DOCUMENT_MAX, INDEXES, MANIFESTS, Descriptor
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.registry.answers import HTML, failure_of, media_type_of
-from aiodocker_lite.registry.auth import Authorizer, CredentialsRefused, Place
+from aiodocker_lite.registry.auth import Authorizer, CredentialsRefused, FindCredential, Place
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.registry.hosts import base_url
 from aiodocker_lite.registry.part import Part, extent_of
@@ -64,11 +64,11 @@ class Registry(Protocol):
 class HttpRegistry:
     """Every registry that speaks HTTP; an async context manager that owns the connections.
 
-    `credentials` finds the user name and password of a registry by its name. All methods raise
-    AccessDenied, ImageNotFound, RateLimited, RegistryUnavailable or RegistryMisbehaved.
+    All methods raise AccessDenied, ImageNotFound, RateLimited, RegistryUnavailable or RegistryMisbehaved,
+    and what `credentials` raises.
     """
 
-    def __init__(self, settings: Settings, *, credentials: Callable[[str], Credential | None]) -> None:
+    def __init__(self, settings: Settings, *, credentials: FindCredential) -> None:
         self._settings = settings
         self._wire = Wire(settings)
         self._auth = Authorizer(self._wire, credentials)
@@ -140,7 +140,11 @@ class HttpRegistry:
     async def login(self, registry: str, username: str, password: str) -> None:
         """Show a user name and a password to a registry. Raises LoginFailed."""
         credential = Credential(username, password, "login")
-        auth = Authorizer(self._wire, lambda name: credential)
+
+        async def given(name: str) -> Credential:
+            return credential
+
+        auth = Authorizer(self._wire, given)
         try:
             url = await self._base(registry) / "v2" / ""
             async with self._authorized(auth, "GET", url, registry, "", {}, self._wire.small_total) as answer:
@@ -248,14 +252,20 @@ class HttpRegistry:
         if answer.status in (401, 403, 404, 410) and not answer.at_home:
             # A signed address that ran out: the registry gives a new one.
             return RegistryUnavailable(answer.sender, f"it answered {answer.status}")
+        place = Place(reference.registry, reference.repository, answer.url.origin(), answer.at_home)
+        source = self._auth.source(place)
         if answer.status in (401, 403):
-            place = Place(reference.registry, reference.repository, answer.url.origin(), answer.at_home)
-            return _denied(reference, self._auth.source(place), message)
-        if answer.status == 404:
-            if blob is not None:
-                return ImageNotFound(str(reference), f"the registry has lost its blob {blob.digest}")
-            return ImageNotFound(str(reference), message or "manifest unknown")
-        return failure_of(answer.sender, answer.status, answer.headers, message)
+            return _denied(reference, source or "anonymous", message)
+        if answer.status != 404:
+            error = failure_of(answer.sender, answer.status, answer.headers, message)
+        elif blob is not None:
+            error = ImageNotFound(str(reference), f"the registry has lost its blob {blob.digest}")
+        else:
+            error = ImageNotFound(str(reference), message or "manifest unknown")
+        if source is not None and answer.status in (404, 429):
+            # Who may see an image, and how many, depends on who asks.
+            error.add_note(f"credentials used: {source}")
+        return error
 
 
 def _manifest_type(reference: Reference, answer: Answer) -> str:

@@ -137,12 +137,13 @@ class Wire:
         registry: str,
         headers: Mapping[str, str],
         authorize: Authorize,
+        form: Mapping[str, str] | None = None,
         public_only: bool = False,
         total: float | None = None,
     ) -> AsyncIterator[Answer]:
         """Send a request, follow redirects, lend the answer; its connection is free or closed after.
 
-        `registry` is for messages; `public_only` refuses addresses of this machine and network;
+        `registry` is for messages; a `form` goes to no other origin; `public_only` refuses addresses of this machine and network;
         `total` is the time limit of each hop in seconds. Raises RegistryUnavailable,
         RegistryMisbehaved.
         """
@@ -151,7 +152,7 @@ class Wire:
             authorization = await authorize(url, at_home)
             secret = {"Authorization": authorization} if authorization else {}
             sender = registry if at_home else f"{url.host} (where {registry} sends us)"
-            response = await self._hop(method, url, {**headers, **secret}, sender, public_only, total)
+            response = await self._hop(method, url, {**headers, **secret}, sender, public_only, total, form)
             try:
                 if response.status not in REDIRECTS or "Location" not in response.headers:
                     body = Body(response.content, sender)
@@ -165,6 +166,10 @@ class Wire:
                 response.release()
             target = self._target(url, response.headers["Location"], registry)
             if target.origin() != url.origin():
+                if form is not None:
+                    raise RegistryMisbehaved(
+                        registry, f"it sends us to {target.host} with what is for itself"
+                    )
                 at_home = False
                 public_only = public_only or response.from_public
             url = target
@@ -214,10 +219,11 @@ class Wire:
         sender: str,
         public_only: bool,
         total: float | None,
+        form: Mapping[str, str] | None,
     ) -> _Response:
         known = url.origin() in self._known
         try:
-            response = await self._request(method, url, headers, public_only, total)
+            response = await self._request(method, url, headers, public_only, total, form)
         except aiohttp.ClientResponseError as error:
             # Not `from error`: it carries the request's headers.
             failure = explain(error, sender, known=known)
@@ -233,14 +239,20 @@ class Wire:
         raise failure
 
     async def _request(
-        self, method: str, url: URL, headers: Mapping[str, str], public_only: bool, total: float | None
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        public_only: bool,
+        total: float | None,
+        form: Mapping[str, str] | None = None,
     ) -> _Response:
         idle = self._settings.idle_timeout
         timeout = aiohttp.ClientTimeout(
             total=total, connect=None, sock_connect=min(idle, _CONNECT_MAX), sock_read=idle
         )
         response = await self._session(public_only).request(
-            method, url, headers=headers, timeout=timeout, allow_redirects=False
+            method, url, headers=headers, data=form, timeout=timeout, allow_redirects=False
         )
         assert isinstance(response, _Response)
         return response

@@ -59,7 +59,7 @@ def command(root: Path, *words: str) -> list[str]:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Of the tests' own environment only what finds programs."""
-    return {"PATH": os.environ["PATH"], "HOME": str(home), **more}
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), **more}
 
 
 def run_command(

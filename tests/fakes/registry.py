@@ -20,13 +20,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Literal, Self
+from urllib.parse import parse_qsl
 
 import anyio
 from aiohttp import web
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.reference import Reference
+from aiodocker_lite.registry.auth import FindCredential
 from aiodocker_lite.registry.client import HttpRegistry
+from aiodocker_lite.registry.credentials import Credential
 from tests.fakes.images import Image, Index
 
 
@@ -49,6 +52,15 @@ NewClient = Callable[..., HttpRegistry]
 """A credential or None, and settings by name, to a client that is closed with the test."""
 
 
+def knowing(credential: Credential | None) -> FindCredential:
+    """What has this credential for whatever registry."""
+
+    async def find(name: str) -> Credential | None:
+        return credential
+
+    return find
+
+
 @dataclass(frozen=True)
 class Seen:
     """A request as it arrived."""
@@ -61,6 +73,12 @@ class Seen:
     headers: Mapping[str, str]
     peer: object
     """The other end of the connection; equal for requests on the same one."""
+    body: bytes = b""
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The fields of a body that is a form."""
+        return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
 
     @property
     def secret(self) -> str | None:
@@ -74,14 +92,20 @@ class Tokens:
     user: str = ""
     password: str = ""
     """Whoever asks must be this user; empty: anybody may ask."""
+    identity: str = ""
+    """An identity token, for which a POST gets a token; empty: no POST is known here."""
     answer: Mapping[str, object] = field(default_factory=lambda: {"expires_in": 300})
     """Beside the token; a member of None is left out."""
     name: str = "token"
     issued: set[str] = field(default_factory=set)
     count: int = 0
 
-    def issue(self, authorization: str | None) -> Reply:
-        if self.user and authorization != basic(self.user, self.password):
+    def issue(self, seen: Seen) -> Reply:
+        if seen.method == "POST" and not self.identity:
+            return error(405, "UNSUPPORTED", "no such method")
+        if seen.method == "POST" and seen.form.get("refresh_token") != self.identity:
+            return error(401, "UNAUTHORIZED", "invalid refresh token")
+        if seen.method == "GET" and self.user and seen.secret != basic(self.user, self.password):
             return error(401, "UNAUTHORIZED", "incorrect username or password")
         self.count += 1
         token = f"secret-{self.count}"
@@ -181,7 +205,8 @@ class FakeRegistry:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.transport and request.transport.get_extra_info("peername")
         headers = request.headers.copy()
-        seen = Seen(request.method, request.path, request.raw_path, dict(request.query), headers, peer)
+        query, body = dict(request.query), await request.read()
+        seen = Seen(request.method, request.path, request.raw_path, query, headers, peer, body)
         self.requests.append(seen)
         reply = self._honest(seen)
         for position, (method, part, fault) in enumerate(self._script):
@@ -193,7 +218,7 @@ class FakeRegistry:
 
     def _honest(self, seen: Seen) -> Reply:
         if seen.path == "/token":
-            return self.tokens.issue(seen.secret)
+            return self.tokens.issue(seen)
         if not self._is_welcome(seen):
             refusal = error(401, "UNAUTHORIZED", "authentication required")
             return replace(refusal, headers={**JSON, "WWW-Authenticate": self.challenge or ""})

@@ -12,9 +12,10 @@ import pytest
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
+from tests.fakes.credhelpers import Programs
 from tests.fakes.images import Image, image, layer, noise
 from tests.fakes.processes import certificate
-from tests.fakes.registry import FakeRegistry, NewClient
+from tests.fakes.registry import FakeRegistry, NewClient, knowing
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +45,7 @@ async def client() -> AsyncIterator[NewClient]:
     async with AsyncExitStack() as closing:
 
         def new(credential: Credential | None = None, **settings: object) -> HttpRegistry:
-            registry = HttpRegistry(Settings(**settings), credentials=lambda name: credential)  # type: ignore[arg-type]
+            registry = HttpRegistry(Settings(**settings), credentials=knowing(credential))  # type: ignore[arg-type]
             closing.push_async_exit(registry)
             return registry
 
@@ -63,6 +64,14 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 @pytest.fixture
 def docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where this test's `config.json` is, in a home directory of its own."""
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     return tmp_path / ".docker" / "config.json"
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """Where this test's credential helpers are."""
+    return Programs(tmp_path / "bin", monkeypatch)

@@ -24,6 +24,7 @@ from tests.fakes.registry import (
     Tokens,
     basic,
     honest,
+    knowing,
     redirected,
     status,
     with_body,
@@ -151,7 +152,7 @@ async def test_a_token_is_replaced_before_it_ends(
     fake.challenge_bearer(fake, answer={"expires_in": expires_in})
     now = 1000.0
     async with Wire(Settings()) as wire:
-        auth = Authorizer(wire, lambda name: None, clock=lambda: now)
+        auth = Authorizer(wire, knowing(None), clock=lambda: now)
         place = Place(fake.address, "app", URL(fake.url), at_home=True)
 
         async def authorize(url: URL, at_home: bool) -> str | None:

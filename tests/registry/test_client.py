@@ -24,7 +24,8 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.manifest import DOCKER_LIST, DOCUMENT_MAX, OCI_INDEX, Descriptor, Index, parse_manifest
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.registry.client import HttpRegistry, Registry
-from aiodocker_lite.registry.credentials import Credential, find_credential, save_credential
+from aiodocker_lite.registry.credentials import Credential
+from aiodocker_lite.registry.keyring import Keyring
 from aiodocker_lite.settings import Settings
 from tests.fakes import images
 from tests.fakes.images import Image, image, index, layer, noise, write_layout
@@ -134,8 +135,9 @@ async def test_login_and_what_it_keeps_open_a_registry(
     if lock != "open_registry":
         with pytest.raises(LoginFailed):
             await client().login(registry.address, USER, "wrong")
-    assert save_credential(registry.address, USER, PASSWORD) == docker_config
-    async with HttpRegistry(Settings(), credentials=find_credential) as pulling:
+    keyring = Keyring(Settings())
+    assert await keyring.keep(registry.address, USER, PASSWORD) == docker_config
+    async with HttpRegistry(Settings(), credentials=keyring.find) as pulling:
         await pulling.resolve(Reference.parse(name))
 
 

@@ -26,6 +26,7 @@ from tests.fakes.registry import (
     basic,
     cut,
     honest,
+    knowing,
     redirected,
     with_body,
 )
@@ -303,7 +304,7 @@ from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.settings import Settings
 from tests.fakes.images import image, layer
-from tests.fakes.registry import FakeRegistry, redirected
+from tests.fakes.registry import FakeRegistry, knowing, redirected
 
 async def main():
     app = image(layer({"a": b"b"}))
@@ -317,13 +318,13 @@ async def main():
                 else:
                     public.challenge = None
                     public.script("HEAD", "/manifests/", redirected(f"http://{host}:{private.port}/x"))
-                async with HttpRegistry(settings, credentials=lambda name: me) as registry:
+                async with HttpRegistry(settings, credentials=knowing(me)) as registry:
                     try:
                         await registry.resolve(Reference.parse(f"8.8.4.4:{public.port}/app"))
                     except Exception as error:
                         print(case, host, type(error).__name__, error)
         public.challenge_bearer(public)
-        async with HttpRegistry(settings, credentials=lambda name: me) as registry:
+        async with HttpRegistry(settings, credentials=knowing(me)) as registry:
             await registry.resolve(Reference.parse(f"8.8.4.4:{public.port}/app"))
         print("requests:", len(private.requests))
 
@@ -406,7 +407,7 @@ async def test_a_cancelled_download_leaves_no_connection(
     fake.challenge_bearer(fake)
     for turns in range(_TURNS_MAX):
         fake.script("GET", "/blobs/", honest, fault)
-        async with HttpRegistry(Settings(), credentials=lambda name: ME) as registry:
+        async with HttpRegistry(Settings(), credentials=knowing(ME)) as registry:
             finished = await _is_faster_than(turns, registry, fake, app)
         await fake.wait_until_closed()
         fake.forget()

@@ -1,0 +1,131 @@
+"""Credential helpers: programs called `docker-credential-NAME`, asked over standard input and output.
+
+Protocol of docker-credential-helpers: `get`, `store`, `erase`, `list`; a plain sentence and exit
+code 1 for a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import Process
+
+from aiodocker_lite.errors import UnusableConfig
+from aiodocker_lite.registry.authfiles import json_object
+from aiodocker_lite.registry.credentials import Credential
+
+SECONDS = 60.0
+"""How long a helper may take; some ask a person for a passphrase."""
+OUTPUT_MAX = 1 << 20
+_TOKEN_USER = "<token>"
+"""The user name that says: the secret is an identity token."""
+_NOTHING = ("credentials not found", "no credentials username")
+_SENTENCE_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A helper by its name, and which line of which file names it. All methods raise UnusableConfig."""
+
+    name: str
+    named_by: str
+
+    @property
+    def source(self) -> str:
+        """For messages."""
+        return f"docker-credential-{self.name} ({self.named_by})"
+
+    async def get(self, server: str) -> Credential | None:
+        """What the helper has for a server, or None."""
+        answer = await self._ask("get", server)
+        if answer is None:
+            return None
+        found = json_object(answer) or {}
+        username, secret = found.get("Username"), found.get("Secret")
+        if not isinstance(username, str) or not isinstance(secret, str):
+            raise UnusableConfig(self.source, "its answer is no user name and secret")
+        if not username or not secret:
+            return None
+        if username == _TOKEN_USER:
+            return Credential("", "", self.source, identity_token=secret)
+        return Credential(username, secret, self.source)
+
+    async def store(self, server: str, username: str, password: str) -> None:
+        """Have the helper keep a user name and a password."""
+        said = json.dumps({"ServerURL": server, "Username": username, "Secret": password})
+        await self._ask("store", said, secret=password)
+
+    async def erase(self, server: str) -> bool:
+        """Have the helper forget a server; False if it knew nothing."""
+        # Some call it a failure to be asked for what they do not have, each in its own words.
+        if server not in (json_object(await self._ask("list", "") or b"") or {}):
+            return False
+        await self._ask("erase", server)
+        return True
+
+    async def _ask(self, action: str, said: str, secret: str = "") -> bytes | None:
+        """The output; None for nothing found."""
+        try:
+            with anyio.fail_after(SECONDS):
+                status, output = await self._run(action, said.encode())
+        except TimeoutError:
+            raise UnusableConfig(self.source, f"it gives no answer within {SECONDS:g} seconds") from None
+        except OSError as error:
+            raise UnusableConfig(self.source, f"it cannot be executed: {error.strerror}") from error
+        if len(output) > OUTPUT_MAX:
+            raise UnusableConfig(self.source, f"its answer is larger than {OUTPUT_MAX} bytes")
+        if status == 0:
+            return output
+        sentence = _sentence(output, secret)
+        if any(words in sentence.lower() for words in _NOTHING):
+            return None
+        raise UnusableConfig(self.source, f"'{action}' failed: {sentence or f'exit code {status}'}")
+
+    async def _run(self, action: str, said: bytes) -> tuple[int, bytes]:
+        # What it writes to standard error is for whoever wrote it, and may be anything.
+        command = [self._path(), action]
+        async with await anyio.open_process(command, stderr=subprocess.DEVNULL) as process:
+            try:
+                output = await _exchange(process, said)
+                if len(output) > OUTPUT_MAX:
+                    return 0, output
+                return await process.wait(), output
+            finally:
+                with suppress(ProcessLookupError):  # it has ended
+                    process.kill()
+
+    def _path(self) -> str:
+        """Its absolute path: what lies in the directory somebody is in is not what they installed."""
+        program = f"docker-credential-{self.name}"
+        directories = [d for d in os.environ.get("PATH", os.defpath).split(os.pathsep) if d.startswith("/")]
+        path = shutil.which(program, path=os.pathsep.join(directories))
+        if path is None:
+            raise UnusableConfig(self.source, "there is no such program on PATH")
+        return path
+
+
+async def _exchange(process: Process, said: bytes) -> bytes:
+    """Say it, and read the answer, not much more of it than is allowed."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(anyio.BrokenResourceError):  # some do not read what they do not need
+        await process.stdin.send(said)
+        await process.stdin.aclose()
+    output = bytearray()
+    async for chunk in process.stdout:
+        output += chunk
+        if len(output) > OUTPUT_MAX:
+            break
+    return bytes(output)
+
+
+def _sentence(output: bytes, secret: str) -> str:
+    """The first line of what a helper says about a failure; nothing if that may not be shown."""
+    text = output.decode(errors="replace").strip().partition("\n")[0][:_SENTENCE_MAX]
+    return "" if "{" in text or (secret and secret in text) else text
