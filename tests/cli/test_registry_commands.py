@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes.archives import run_tool
 from tests.fakes.commands import Adl, Names, Start, command, environment
+from tests.fakes.credhelpers import Keeper, Programs
 from tests.fakes.images import image, layer, write_layout
 from tests.fakes.processes import PASSWORD, USER, RealRegistry
 
@@ -64,6 +65,120 @@ def test_a_password_in_the_open_is_warned_about(adl: Adl, basic_registry: RealRe
     )
     assert done.code == 125
     assert done.sentence.startswith("cannot use /dev/null/config.json: ")
+
+
+@pytest.fixture
+def keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Keeper:
+    """A credential helper called `kept`, on the PATH that commands get."""
+    return Programs(tmp_path / "bin", monkeypatch).add_keeper("kept")
+
+
+def test_a_login_with_a_helper(
+    adl: Adl, basic_registry: RealRegistry, locked: str, tmp_path: Path, keeper: Keeper
+) -> None:
+    """The secret is with the helper and in no file; a pull gets it there, and a refusal names the helper."""
+    server, config = basic_registry.address, tmp_path / ".docker/config.json"
+    config.parent.mkdir()
+    config.write_text('{"credsStore": "kept"}')
+    assert adl("login", "-u", USER, "--password-stdin", server, stdin=SECRET).out == "Login Succeeded\n"
+    assert keeper.kept == {server: (USER, PASSWORD)}
+    assert json.loads(config.read_text()) == {"credsStore": "kept", "auths": {server: {}}}
+    done = adl("pull", "-q", locked)
+    assert (done.out, done.err) == (f"{locked}:latest\n", "")
+    keeper.put(server, USER, "s3cret")
+    done = adl("pull", locked, env={"AIODOCKER_LITE_DEBUG": "1", "PYTHONASYNCIODEBUG": "1"})
+    assert "(credentials used: docker-credential-kept (credsStore of ~/.docker/config.json))" in done.sentence
+    assert "s3cret" not in done.out + done.err
+    assert adl("logout", server).out == f"Removing login credentials for {server}\n"
+    assert keeper.kept == {}
+
+
+def test_a_broken_file_is_named_where_it_matters(adl: Adl, names: Names, locked: str, tmp_path: Path) -> None:
+    """R26: not by a pull that needs no password; and by a login and a refusal."""
+    config = tmp_path / ".docker/config.json"
+    config.parent.mkdir()
+    config.write_text("{")
+    assert adl("pull", "-q", names.box).code == 0
+    denied = adl("pull", locked)
+    assert denied.code == 1
+    assert denied.sentence.endswith(
+        "(credentials used: anonymous, for we cannot use ~/.docker/config.json: it is not JSON (line 1))"
+    )
+    login = adl("login", "-u", USER, "--password-stdin", locked.partition("/")[0], stdin=SECRET)
+    assert (login.code, login.sentence) == (
+        125,
+        "cannot use ~/.docker/config.json: it is not JSON (line 1)",
+    )
+    chosen = adl("pull", "--authfile", "/nowhere", locked)
+    assert (chosen.code, chosen.sentence) == (
+        125,
+        "cannot use /nowhere: it cannot be read: No such file or directory",
+    )
+
+
+def test_an_authfile_is_written_and_read(
+    adl: Adl, basic_registry: RealRegistry, locked: str, tmp_path: Path
+) -> None:
+    """By every verb that has to do with registries, or by the variable that podman knows."""
+    server, path = basic_registry.address, str(tmp_path / "mine.json")
+    login = adl("login", "--authfile", path, "-u", USER, "--password-stdin", server, stdin=SECRET)
+    assert (login.code, login.out) == (0, "Login Succeeded\n")
+    assert adl("pull", "-q", locked).code == 1
+    assert adl("pull", "-q", "--authfile", path, locked).code == 0
+    assert adl("rmi", locked).code == 0
+    assert adl("pull", "-q", locked, env={"REGISTRY_AUTH_FILE": path}).code == 0
+    assert adl("logout", "--authfile", path, server).out == f"Removing login credentials for {server}\n"
+    assert not (tmp_path / ".docker").exists()
+
+
+def test_credentials_for_one_command(adl: Adl, locked: str, tmp_path: Path) -> None:
+    """Nothing is kept; who writes a password where `ps` shows it is warned."""
+    done = adl("pull", "-q", "--creds", f"{USER}:{PASSWORD}", locked)
+    assert (done.code, done.out) == (0, f"{locked}:latest\n")
+    assert done.err == ("WARNING! A password in --creds is insecure. With --creds USER it is asked for.\n")
+    assert not (tmp_path / ".docker").exists()
+    wrong = adl("pull", "--creds", f"{USER}:hunter2", locked)
+    assert wrong.code == 1
+    assert "(credentials used: --creds)" in wrong.sentence
+    assert "hunter2" not in wrong.err
+    run = adl("run", "--creds", f"{USER}:{PASSWORD}", "--rm", f"{locked}:gone")
+    assert (run.code, run.sentence) == (125, f"manifest for {locked}:gone not found: manifest unknown")
+    assert "aiodocker-lite: credentials used: --creds\n" in run.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--creds", "a:b", "localhost:1/x", "localhost:2/x"], "one password for several registries (localhost:1, "),
+        (["--creds", ":b", "localhost:1/x"], "it has no user name"),
+        (["--creds", "a:", "localhost:1/x"], "the password is empty"),
+        (["--creds", "a", "localhost:1/x"], "it needs USER:PASSWORD where standard input is no terminal"),
+    ],
+)  # fmt: skip
+def test_credentials_that_cannot_be_are_one_sentence(adl: Adl, words: list[str], sentence: str) -> None:
+    """R05: above all a password for more than one registry."""
+    done = adl("pull", *words)
+    assert (done.code, done.out) == (125, "")
+    assert done.sentence.startswith(f"invalid value for --creds: {sentence}")
+
+
+def test_a_person_is_asked_for_one_command(locked: str, root: Path, tmp_path: Path) -> None:
+    """`--creds USER` on a terminal: the password is in no argument and on no screen."""
+    ours, terminal = os.openpty()
+    words = ["pull", "-q", "--creds", USER, locked]
+    argv = ["setsid", "--ctty", "--wait", *command(root, *words)]
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    with subprocess.Popen(argv, env=environment(tmp_path), **streams) as process:  # type: ignore[call-overload]
+        os.close(terminal)
+        screen = b""
+        while not screen.endswith(b"Password: "):
+            screen += os.read(ours, 100)
+        os.write(ours, f"{PASSWORD}\n".encode())
+        while f"{locked}:latest".encode() not in screen:
+            screen += os.read(ours, 100)
+        assert process.wait() == 0
+    os.close(ours)
+    assert PASSWORD.encode() not in screen
 
 
 def test_a_person_is_asked(basic_registry: RealRegistry, root: Path, tmp_path: Path) -> None:

@@ -74,6 +74,12 @@ class Keeper:
         entries = json.loads(self._path.read_text())
         return {server: (entry["Username"], entry["Secret"]) for server, entry in entries.items()}
 
+    def put(self, server: str, username: str, secret: str) -> None:
+        """Have an entry, by no way of the protocol."""
+        entries = json.loads(self._path.read_text())
+        entries[server] = {"ServerURL": server, "Username": username, "Secret": secret}
+        self._path.write_text(json.dumps(entries))
+
     @property
     def asked(self) -> list[str]:
         log = Path(f"{self._path}.log")

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 USER, PASSWORD = "alice", "correct horse: battery"
+IDENTITY_TOKEN = "id.entity-token"
 _PACKAGES = {
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
@@ -129,8 +130,10 @@ class TokenServer:
 
     directory: Path
     requests: list[dict[str, list[str]]] = field(default_factory=list)
-    """The query of every request, in order."""
+    """The query or form of every request, in order."""
     lifetime: int = 300
+    ended: int = 0
+    """So many tokens more are given out that ended an hour ago."""
     url: str = ""
 
     @property
@@ -157,6 +160,9 @@ class TokenServer:
             "jti": str(len(self.requests)),
             "access": access,
         }
+        if self.ended > 0:
+            self.ended -= 1
+            now -= 3600
         times = {"iat": now, "nbf": now - 5, "exp": now + self.lifetime}
         lines = (self.directory / "token.crt").read_text().splitlines()
         header = {"typ": "JWT", "alg": "RS256", "x5c": ["".join(lines[1:-1])]}
@@ -172,7 +178,7 @@ class TokenServer:
 
 @contextmanager
 def token_server(directory: Path) -> Iterator[TokenServer]:
-    """Run a token server in a thread; it knows one user, and gives anybody else nothing."""
+    """Run a token server in a thread; it knows one user and one identity token, and gives others nothing."""
     certificate(directory, "token", "token signer")
     tokens = TokenServer(directory)
     expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -181,12 +187,23 @@ def token_server(directory: Path) -> Iterator[TokenServer]:
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
             tokens.requests.append(query)
-            if self.headers["Authorization"] != expected:
+            if self.headers["Authorization"] == expected:
+                self.grant("token", query.get("scope", []))
+            else:
                 self.answer(401, {"details": "incorrect username or password"})
-                return
-            self.answer(
-                200, {"token": tokens.token(USER, query.get("scope", [])), "expires_in": tokens.lifetime}
-            )
+
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            tokens.requests.append(form)
+            if form["grant_type"] == ["refresh_token"] and form["refresh_token"] == [IDENTITY_TOKEN]:
+                self.grant("access_token", form["scope"][0].split())
+            else:
+                self.answer(401, {"details": "invalid refresh token"})
+
+        def grant(self, name: str, scopes: list[str]) -> None:
+            issued_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            token = tokens.token(USER, scopes)
+            self.answer(200, {name: token, "expires_in": tokens.lifetime, "issued_at": issued_at})
 
         def answer(self, status: int, document: Mapping[str, object]) -> None:
             body = json.dumps(document).encode()

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from aiodocker_lite.errors import AccessDenied, LoginFailed, RateLimited, RegistryError, RegistryMisbehaved
+from aiodocker_lite.errors import (
+    AccessDenied,
+    ImageNotFound,
+    LoginFailed,
+    RateLimited,
+    RegistryError,
+    RegistryMisbehaved,
+)
+from aiodocker_lite.fetch import fetch_blob
 from aiodocker_lite.registry.auth import Authorizer, Challenge, Place, choose, parse_challenges
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
@@ -23,6 +31,7 @@ from tests.fakes.registry import (
     NewClient,
     Tokens,
     basic,
+    cut,
     honest,
     knowing,
     redirected,
@@ -153,19 +162,51 @@ async def test_a_token_is_replaced_before_it_ends(
     now = 1000.0
     async with Wire(Settings()) as wire:
         auth = Authorizer(wire, knowing(None), clock=lambda: now)
-        place = Place(fake.address, "app", URL(fake.url), at_home=True)
-
-        async def authorize(url: URL, at_home: bool) -> str | None:
-            return None
-
-        url = URL(f"{fake.url}/v2/")
-        async with wire.asking("GET", url, registry=fake.address, headers={}, authorize=authorize) as answer:
-            await auth.satisfy(place, answer, "")
+        place = await authorized(fake, auth, wire)
         now += age
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(auth.header, place)
         assert await auth.header(place) == f"Bearer secret-{count}"
+    assert fake.tokens.count == count
+
+
+async def authorized(fake: FakeRegistry, auth: Authorizer, wire: Wire) -> Place:
+    """Have the challenge of a registry answered; returns the place."""
+    place = Place(fake.address, "app", URL(fake.url), at_home=True)
+
+    async def authorize(url: URL, at_home: bool) -> str | None:
+        return None
+
+    url = URL(f"{fake.url}/v2/")
+    async with wire.asking("GET", url, registry=fake.address, headers={}, authorize=authorize) as answer:
+        await auth.satisfy(place, answer, "")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("date", "age", "count"),
+    [
+        ("Wed, 25 Nov 2026 00:00:00 GMT", 250, 1),
+        ("Wed, 25 Nov 2026 00:03:20 GMT", 80, 1),
+        ("Wed, 25 Nov 2026 00:03:20 GMT", 120, 2),
+        ("Tue, 24 Nov 2026 00:00:00 GMT", 250, 1),
+        ("Fri, 25 Nov 2050 00:00:00 GMT", 50, 1),
+        ("never", 250, 1),
+    ],
+)
+async def test_a_token_out_of_a_cache_ends_sooner(
+    fake: FakeRegistry, date: str, age: float, count: int
+) -> None:
+    """R07: `issued_at` counts by the clock of the server that says it, so that no clock need be ours."""
+    fake.challenge_bearer(fake, answer={"expires_in": 300, "issued_at": "2026-11-25T00:00:00.123456789Z"})
+    fake.script("GET", "/token", with_headers(Date=date))
+    now = 1000.0
+    async with Wire(Settings()) as wire:
+        auth = Authorizer(wire, knowing(None), clock=lambda: now)
+        place = await authorized(fake, auth, wire)
+        now += age
+        await auth.header(place)
     assert fake.tokens.count == count
 
 
@@ -177,9 +218,15 @@ async def test_a_token_is_replaced_before_it_ends(
         {"expires_in": -1},
         {"expires_in": 10**18},
         {"expires_in": 1e300},
+        {"expires_in": 10**400},
+        {"expires_in": float("nan")},
+        {"expires_in": True},
         {"expires_in": "300"},
         {"expires_in": []},
         {"issued_at": "1970-01-01T00:00:00Z", "expires_in": 60},
+        {"issued_at": "9999-12-31T23:59:59.999999999+14:00", "expires_in": 60},
+        {"issued_at": "1970-01-01", "expires_in": 60},
+        {"issued_at": ["x"], "expires_in": 60},
         {"token": ""},
         {"access_token": ""},
     ],
@@ -345,6 +392,177 @@ async def test_a_token_server_without_patience_is_a_rate_limit(
     with pytest.raises(RateLimited, match="scripted 429") as caught:
         await client().resolve(fake.reference("app"))
     assert caught.value.retry_after == 9
+
+
+# --- tokens instead of passwords -----------------------------------------------------------
+
+IDENTITY = Credential("", "", "a helper", identity_token="id-t0ken")
+
+
+async def test_an_identity_token_is_exchanged_for_tokens(
+    fake: FakeRegistry, other: FakeRegistry, app: Image, client: NewClient
+) -> None:
+    """OAuth2, by POST, in the body and nowhere else; one for the manifest and all layers."""
+    fake.challenge_bearer(other, identity="id-t0ken", name="access_token")
+    registry = client(IDENTITY)
+    await registry.resolve(fake.reference("app"))
+    assert await read_layer(registry, fake, app) == app.layers[0].raw
+    (asked,) = other.requests
+    assert (asked.method, asked.target, asked.secret) == ("POST", "/token", None)
+    assert asked.form == {
+        "grant_type": "refresh_token",
+        "service": "fake",
+        "client_id": "aiodocker-lite",
+        "scope": "repository:app:pull",
+        "refresh_token": "id-t0ken",
+    }
+    assert [seen.secret for seen in fake.requests] == [None, *["Bearer secret-1"] * 2]
+
+
+@pytest.mark.parametrize("code", [400, 401, 404, 405])
+@pytest.mark.parametrize("user", ["", "me"])
+async def test_a_token_server_without_oauth_is_asked_as_with_a_password(
+    fake: FakeRegistry, other: FakeRegistry, app: Image, client: NewClient, code: int, user: str
+) -> None:
+    """As containerd does: the identity token stands for the password."""
+    fake.challenge_bearer(other)
+    other.script("POST", "/token", status(code))
+    credential = Credential(user, "", "a helper", identity_token="id-t0ken")
+    assert await client(credential).resolve(fake.reference("app")) == app.top.descriptor
+    assert [seen.method for seen in other.requests] == ["POST", "GET"]
+    assert other.requests[1].secret == basic(user, "id-t0ken")
+    assert other.requests[1].query.get("account") == (user or None)
+
+
+@pytest.mark.parametrize(("code", "error"), [(403, AccessDenied), (429, RateLimited), (503, RegistryError)])
+async def test_other_answers_to_an_identity_token_are_final(
+    fake: FakeRegistry, other: FakeRegistry, client: NewClient, code: int, error: type[RegistryError]
+) -> None:
+    """No second way is tried where the first was understood."""
+    fake.challenge_bearer(other)
+    other.script("POST", "/token", status(code))
+    with pytest.raises(error):
+        await client(IDENTITY).resolve(fake.reference("app"))
+    assert [seen.method for seen in other.requests] == ["POST"]
+
+
+async def test_an_identity_token_that_ran_out_is_named(fake: FakeRegistry, client: NewClient) -> None:
+    """By the helper or the file that has it; the token itself is not shown."""
+    fake.challenge_bearer(fake, user="me", password="s3cret", identity="another")
+    with pytest.raises(AccessDenied, match=r"credentials used: a helper\)") as caught:
+        await client(IDENTITY).resolve(fake.reference("app"))
+    assert "id-t0ken" not in repr(caught.value) + str(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+async def test_an_identity_token_stays_with_the_server_it_is_for(
+    fake: FakeRegistry, other: FakeRegistry, client: NewClient, code: int
+) -> None:
+    """R04: a redirect would carry the body along. At home it is said again."""
+    fake.challenge_bearer(fake, identity="id-t0ken")
+    fake.script("POST", "/token", redirected("/token", code), redirected(f"{other.url}/token", code))
+    with pytest.raises(RegistryMisbehaved, match=r"it sends us to 127\.0\.0\.1 with what is for itself"):
+        await client(IDENTITY).resolve(fake.reference("app"))
+    assert [seen.form["refresh_token"] for seen in fake.asked("POST", "/token")] == ["id-t0ken"] * 2
+    assert not other.requests
+
+
+async def test_a_registry_token_is_shown_as_it_is(
+    fake: FakeRegistry, other: FakeRegistry, app: Image, client: NewClient
+) -> None:
+    """To the registry, after its challenge; no token server is asked."""
+    fake.challenge_bearer(other)
+    fake.tokens.issued.add("r3g")
+    registry = client(Credential("", "", "a file", registry_token="r3g"))
+    assert await registry.resolve(fake.reference("app")) == app.top.descriptor
+    assert [seen.secret for seen in fake.requests] == [None, "Bearer r3g"]
+    fake.tokens.issued.clear()
+    with pytest.raises(AccessDenied, match=r"credentials used: a file\)"):
+        await registry.resolve(fake.reference("app"))
+    assert len(fake.requests) <= 4
+    assert not other.requests
+
+
+@pytest.mark.parametrize("token", ["identity_token", "registry_token"])
+async def test_a_token_is_no_password(fake: FakeRegistry, client: NewClient, token: str) -> None:
+    """A registry that wants Basic gets none of it, and the sentence says why."""
+    fake.challenge_basic("me", "s3cret")
+    with pytest.raises(AccessDenied, match=r"credentials used: a file\)") as caught:
+        await client(Credential("", "", "a file", **{token: "t0ken"})).resolve(fake.reference("app"))
+    assert "a user name and a password are wanted, not a token" in caught.value.__notes__[0]
+    assert [seen.secret for seen in fake.requests] == [None]
+
+
+# --- whose credential ----------------------------------------------------------------------
+
+
+async def test_each_repository_asks_for_its_own_credential(fake: FakeRegistry, app: Image) -> None:
+    """Namespaces: who may read one may not be known to the other."""
+    fake.add("team/app", "latest", app)
+    fake.challenge_basic("team", "pw")
+    asked = []
+
+    async def find(name: str) -> Credential | None:
+        asked.append(name)
+        return Credential("team", "pw", "a test") if "/team/" in name else None
+
+    async with HttpRegistry(Settings(), credentials=find) as registry:
+        assert await registry.resolve(fake.reference("team/app")) == app.top.descriptor
+        with pytest.raises(AccessDenied, match="anonymous"):
+            await registry.resolve(fake.reference("app"))
+    assert asked == [f"{fake.address}/team/app", f"{fake.address}/app"]
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "notes"),
+    [(404, ImageNotFound, ["credentials used: a test"]), (429, RateLimited, ["credentials used: a test"])],
+)
+async def test_a_registry_that_hides_or_counts_depends_on_who_asks(
+    fake: FakeRegistry, client: NewClient, code: int, error: type[RegistryError], notes: list[str]
+) -> None:
+    """So the source is named there too; a registry that never asked who we are leaves nothing to say."""
+    fake.script("HEAD", "/manifests/", status(code))
+    with pytest.raises(error) as caught:
+        await client(ME).resolve(fake.reference("app"))
+    assert not hasattr(caught.value, "__notes__")
+    fake.challenge_basic("me", "s3cret")
+    fake.script("HEAD", "/manifests/", honest, status(code))
+    with pytest.raises(error) as caught:
+        await client(ME).resolve(fake.reference("app"))
+    assert caught.value.__notes__ == notes
+
+
+async def test_a_layer_that_is_resumed_after_its_token_ended_gets_a_new_one(
+    fake: FakeRegistry, other: FakeRegistry, app: Image, client: NewClient
+) -> None:
+    """R24: a cut, a refusal in the middle, one new token, and every byte once."""
+    fake.challenge_bearer(other)
+    fake.script("GET", "/blobs/", cut(at=100_000))
+    registry, blob, got = client(), app.layers[0].descriptor, bytearray()
+    await registry.resolve(fake.reference("app"))
+
+    async def write(chunk: bytes) -> None:
+        got.extend(chunk)
+
+    await fetch_blob(
+        blob,
+        lambda offset: registry.open_blob(fake.reference("app"), blob, offset),
+        write,
+        offset=0,
+        pauses=[0.0],
+        on_retry=lambda error, pause: other.tokens.issued.clear(),
+    )
+    assert bytes(got) == app.layers[0].raw
+    shown = [(seen.secret, seen.headers.get("Range")) for seen in fake.asked("GET", "/blobs/")]
+    assert shown == [
+        ("Bearer secret-1", None),
+        ("Bearer secret-1", "bytes=100000-"),
+        ("Bearer secret-2", "bytes=100000-"),
+    ]
+    assert len(other.requests) == 2
+
+
+# --- login ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", ["none", "basic", "bearer"])

@@ -29,7 +29,7 @@ from aiodocker_lite.registry.keyring import Keyring
 from aiodocker_lite.settings import Settings
 from tests.fakes import images
 from tests.fakes.images import Image, image, index, layer, noise, write_layout
-from tests.fakes.processes import PASSWORD, USER, RealRegistry
+from tests.fakes.processes import IDENTITY_TOKEN, PASSWORD, USER, RealRegistry
 from tests.fakes.registry import (
     FakeRegistry,
     Fault,
@@ -110,6 +110,43 @@ async def test_a_registry_with_tokens(
     assert token_registry.tokens.requests == [
         {"service": ["test-registry"], "scope": ["repository:team/app:pull"], "account": [USER]}
     ]
+
+
+@pytest.mark.parametrize("kind", ["identity", "registry"])
+async def test_a_registry_with_tokens_and_ours_for_it(
+    token_registry: RealRegistry, layout: Path, family: images.Index, client: NewClient, kind: str
+) -> None:
+    """An identity token is exchanged by OAuth2; a registry token is one that docker's registry verifies."""
+    reference = Reference.parse(token_registry.push(layout, "team/app:v1"))
+    tokens = token_registry.tokens
+    assert tokens is not None
+    tokens.requests.clear()
+    registry_token = tokens.token(USER, ["repository:team/app:pull"])
+    given = {"identity_token": IDENTITY_TOKEN} if kind == "identity" else {"registry_token": registry_token}
+    await read_everything(client(Credential("", "", "a test", **given)), reference, family)
+    asked = [request["grant_type"] for request in tokens.requests]
+    assert asked == ([["refresh_token"]] if kind == "identity" else [])
+
+
+async def test_a_token_that_a_real_registry_calls_ended_is_replaced(
+    token_registry: RealRegistry, layout: Path, family: images.Index, client: NewClient
+) -> None:
+    """R24: one new one; and two that are no good are enough (R06)."""
+    reference = Reference.parse(token_registry.push(layout, "team/app:v1"))
+    tokens = token_registry.tokens
+    assert tokens is not None
+    tokens.requests.clear()
+    registry = client(ALICE)
+    tokens.ended = 1
+    await read_everything(registry, reference, family)
+    assert len(tokens.requests) == 2
+    tokens.ended = 10
+    try:
+        with pytest.raises(AccessDenied, match="used: a test"):
+            await client(ALICE).resolve(reference)
+    finally:
+        tokens.ended = 0
+    assert len(tokens.requests) == 4
 
 
 @pytest.mark.parametrize("lock", ["basic_registry", "token_registry"])
