@@ -76,6 +76,12 @@ class Seen:
     body: bytes = b""
 
     @property
+    def everything(self) -> str:
+        """All that whoever got it can know: address, every header, body."""
+        headers = "".join(f"{name}: {value}\n" for name, value in self.headers.items())
+        return f"{self.method} {self.target}\n{headers}\n{self.body.decode(errors='replace')}"
+
+    @property
     def form(self) -> dict[str, str]:
         """The fields of a body that is a form."""
         return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
@@ -97,7 +103,11 @@ class Tokens:
     answer: Mapping[str, object] = field(default_factory=lambda: {"expires_in": 300})
     """Beside the token; a member of None is left out."""
     name: str = "token"
+    prefix: str = "secret"
+    """How the tokens of one server begin."""
     issued: set[str] = field(default_factory=set)
+    personal: set[str] = field(default_factory=set)
+    """Those that were given to somebody who showed a secret."""
     count: int = 0
 
     def issue(self, seen: Seen) -> Reply:
@@ -108,8 +118,10 @@ class Tokens:
         if seen.method == "GET" and self.user and seen.secret != basic(self.user, self.password):
             return error(401, "UNAUTHORIZED", "incorrect username or password")
         self.count += 1
-        token = f"secret-{self.count}"
+        token = f"{self.prefix}-{self.count}"
         self.issued.add(token)
+        if seen.secret or seen.body:
+            self.personal.add(token)
         document = {**self.answer, self.name: token}
         return Reply(200, json.dumps({k: v for k, v in document.items() if v is not None}).encode(), JSON)
 
