@@ -25,7 +25,7 @@ from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
 from tests.fakes.images import Image, image, layer, noise
-from tests.fakes.registry import FakeRegistry, Tokens, basic, knowing
+from tests.fakes.registry import FakeRegistry, Tokens, knowing
 
 USER, PASSWORD, IDENTITY, REGISTRY_TOKEN = "me", "s3cret:pässword", "id3ntity-token", "r3gistry-token"
 ME = Credential(USER, PASSWORD, "a test")
@@ -136,8 +136,8 @@ class Leak:
 def secrets_in(text: str, tokens: set[str]) -> set[str]:
     """Which kinds of secrets are in a text, plain or in one of their costumes."""
     kinds = {
-        "password": [PASSWORD, *(basic(user, PASSWORD).split()[1] for user in (USER, "", "<token>"))],
-        "identity": [IDENTITY, *(basic(user, IDENTITY).split()[1] for user in (USER, "", "<token>"))],
+        "password": [PASSWORD, *_as_basic(PASSWORD)],
+        "identity": [IDENTITY, *_as_basic(IDENTITY)],
         "registry": [REGISTRY_TOKEN],
         "token": list(tokens),
     }
@@ -148,6 +148,11 @@ def secrets_in(text: str, tokens: set[str]) -> set[str]:
         for secret in secrets
         if any(costume(secret) in text for costume in costumes)
     }
+
+
+def _as_basic(password: str) -> list[str]:
+    pairs = [f"{user}:{password}" for user in (USER, "", "<token>")]
+    return [base64.b64encode(p.encode(c)).decode() for p in pairs for c in ("utf-8", "latin-1")]
 
 
 class _Log(logging.Handler):
