@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -61,8 +61,11 @@ def pause_of(headers: Mapping[str, str]) -> float | None:
     return min(max(pause, 0.0), _PAUSE_MAX)
 
 
-def message_of(body: bytes) -> str:
-    """What the body of an error says: `code: message` of each error in it; empty if it is no JSON."""
+def message_of(body: bytes, secrets: Iterable[str] = ()) -> str:
+    """What the body of an error says: `code: message` of each error in it; empty if it is no JSON.
+
+    `secrets` are not repeated.
+    """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -74,7 +77,10 @@ def message_of(body: bytes) -> str:
         # Token servers: {"details": "..."}; some proxies: {"message": "..."}.
         errors = [{"message": document.get("details") or document.get("message")}]
     found = [_sentence(error) for error in errors if isinstance(error, dict)]
-    return "; ".join(filter(None, found))[:_MESSAGE_MAX]
+    text = "; ".join(filter(None, found))
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text[:_MESSAGE_MAX]
 
 
 def _sentence(error: Mapping[str, object]) -> str:

@@ -6,8 +6,9 @@ redirect to another origin (distribution specification, "Redirects"; CVE-2026-48
 
 from __future__ import annotations
 
+import base64
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -89,6 +90,8 @@ class Answer:
     """It came over the internet; such a host may not send us to an address of this network."""
     authorization: str | None = field(repr=False)
     body: Body = field(repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    """What was sent, where a form was."""
 
     async def read(self, limit: int) -> bytes:
         """The body, and one piece more than `limit` bytes of it at most."""
@@ -101,9 +104,14 @@ class Answer:
         return b"".join(parts)
 
     async def message(self) -> str:
-        """What the body says about an error, if anything; a broken body says nothing more."""
+        """What the body says about an error, if anything; a broken body says nothing more.
+
+        Some repeat what they were told in confidence: that is left out.
+        """
         with suppress(RegistryUnavailable):
-            return message_of(await self.read(ERROR_MAX))
+            return message_of(
+                await self.read(ERROR_MAX), _secrets_in(self.authorization or "", self.form or {})
+            )
         return ""
 
 
@@ -158,7 +166,15 @@ class Wire:
                     body = Body(response.content, sender)
                     public = public_only or response.from_public
                     yield Answer(
-                        response.status, response.headers, url, at_home, sender, public, authorization, body
+                        response.status,
+                        response.headers,
+                        url,
+                        at_home,
+                        sender,
+                        public,
+                        authorization,
+                        body,
+                        form,
                     )
                     return
             finally:
@@ -276,6 +292,13 @@ class Wire:
                 headers={"User-Agent": "aiodocker-lite", "Accept-Encoding": "identity"},
             )
         return self._sessions[public_only]
+
+
+def _secrets_in(authorization: str, form: Mapping[str, str]) -> Iterator[str]:
+    """The secrets of a request, in all their forms that are worth a look."""
+    scheme, _, value = authorization.partition(" ")
+    password = base64.b64decode(value).decode().partition(":")[2] if scheme == "Basic" else ""
+    yield from filter(None, (value, password, form.get("refresh_token")))
 
 
 def _public_socket(info: AddrInfoType) -> socket.socket:

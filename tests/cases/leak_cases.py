@@ -12,6 +12,7 @@ from tests.cases.leaks import IDENTIFIED, IDENTITY, PASSWORD, TOKENED, USER, Lea
 from tests.fakes.registry import (
     Fault,
     Tokens,
+    basic,
     cut,
     error,
     honest,
@@ -214,6 +215,39 @@ async def _(s: Stage) -> None:
     wanting = with_headers(WWW_Authenticate=f'Bearer realm="{s.evil.url}/token"')
     s.auth.script("GET", "/token", lambda reply: wanting(error(401, "UNAUTHORIZED", PASSWORD[:1])))
     await s.pull()
+
+
+def echo(secret: str) -> Fault:
+    """An error that says back what was sent."""
+    return lambda reply: error(403, "DENIED", f"no, not with {secret}")
+
+
+@case("a registry that repeats the password", home="password")
+async def _(s: Stage) -> None:
+    s.want_password()
+    s.home.script("GET", "/manifests/", echo(PASSWORD), echo("x" * 280 + basic(USER, PASSWORD)))
+    await s.pull(times=2)
+
+
+@case("a registry that repeats the token", home="token", auth="password")
+async def _(s: Stage) -> None:
+    s.want_token()
+    s.home.script("GET", "/manifests/", echo("Bearer granted-1"))
+    await s.pull()
+
+
+@case("a token server that repeats the password", home="", auth="password")
+async def _(s: Stage) -> None:
+    s.want_token()
+    s.auth.script("GET", "/token", echo(basic(USER, PASSWORD)), echo(PASSWORD))
+    await s.pull(times=2)
+
+
+@case("a token server that repeats the identity token", home="", auth="identity")
+async def _(s: Stage) -> None:
+    s.want_token(identity=IDENTITY)
+    s.auth.script("POST", "/token", echo(IDENTITY))
+    await s.pull(IDENTIFIED)
 
 
 @case("a token server that gives a page", home="", auth="password")

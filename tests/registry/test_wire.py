@@ -312,9 +312,12 @@ async def main():
     async with FakeRegistry(host="8.8.4.4") as public, FakeRegistry() as private:
         public.add("app", "latest", app)
         for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433", "0x7f.1", "named.example"):
-            for case in ("token", "redirect"):
+            for case in ("token", "hop", "redirect"):
                 if case == "token":
                     public.challenge = f'Bearer realm="http://{host}:{private.port}/token"'
+                elif case == "hop":
+                    public.challenge = f'Bearer realm="{public.url}/token"'
+                    public.script("GET", "/token", redirected(f"http://{host}:{private.port}/token"))
                 else:
                     public.challenge = None
                     public.script("HEAD", "/manifests/", redirected(f"http://{host}:{private.port}/x"))
@@ -334,7 +337,7 @@ anyio.run(main)
 
 @pytest.mark.root
 def test_a_registry_of_the_internet_cannot_send_us_into_this_network(tmp_path: Path) -> None:
-    """R03, R21: as token server or by a redirect, by number or by name; the dialled address counts.
+    """R03, R04, R21: as token server, by its redirect or by its own, by number or by name; the dialled address counts.
 
     In a network of its own, where this machine has an address of the internet.
     """
@@ -358,11 +361,11 @@ def test_a_registry_of_the_internet_cannot_send_us_into_this_network(tmp_path: P
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     *refusals, requests = done.stdout.splitlines()
-    assert len(refusals) == 14, done.stdout
+    assert len(refusals) == 21, done.stdout
     assert all("RegistryMisbehaved" in line or "RegistryUnreachable" in line for line in refusals), (
         done.stdout
     )
-    assert sum("inside this network" in line for line in refusals) >= 8, done.stdout
+    assert sum("inside this network" in line for line in refusals) >= 12, done.stdout
     assert requests == "requests: 0"
 
 
