@@ -97,7 +97,7 @@ def run(
     )
     # As docker does: the image of this name that is here may be another platform's.
     wanted = platform or os.environ.get("DOCKER_DEFAULT_PLATFORM")
-    given = credentials_for(creds, [Reference.parse(image)]) if creds else {}
+    given = credentials_for(creds, [Reference.parse(image)]) if creds is not None else {}
     to_container: Callable[[int], bool] | None = None
     signals: list[int] = []
 

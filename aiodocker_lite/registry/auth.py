@@ -22,8 +22,7 @@ from yarl import URL
 
 from aiodocker_lite.errors import RegistryError, RegistryMisbehaved
 from aiodocker_lite.registry.answers import failure_of, media_type_of
-from aiodocker_lite.registry.authfiles import json_object
-from aiodocker_lite.registry.credentials import Credential
+from aiodocker_lite.registry.credentials import Credential, parse_object
 
 if TYPE_CHECKING:
     from aiodocker_lite.registry.wire import Answer, Wire
@@ -304,7 +303,7 @@ def _read_token(body: bytes, server: str, headers: Mapping[str, str]) -> tuple[s
     """The token and its lifetime in seconds; a lifetime that makes no sense is brought into bounds."""
     if len(body) > TOKEN_MAX:
         raise RegistryMisbehaved(server, f"its token is larger than {TOKEN_MAX} bytes")
-    document = json_object(body)
+    document, _ = parse_object(body)
     if document is None:
         media_type = media_type_of(headers) or "something unnamed"
         raise RegistryMisbehaved(server, f"it gives '{media_type}' instead of a token")

@@ -16,21 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from aiodocker_lite.errors import InvalidOption, UnusableConfig
-from aiodocker_lite.registry.credentials import Credential
+from aiodocker_lite.registry.credentials import Credential, parse_object
+from aiodocker_lite.registry.credhelpers import Helper
 
 HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = {"docker.io", "index.docker.io", "registry-1.docker.io"}
 _HELPER = re.compile(r"[\w.-]+", re.ASCII)
 _VISIBLE = re.compile(r"[!-~]*")
-
-
-@dataclass(frozen=True, slots=True)
-class HelperEntry:
-    """That the credentials of a registry are with `docker-credential-NAME`, under a server's address."""
-
-    name: str
-    server: str
-    source: str
 
 
 @dataclass(eq=False, slots=True)
@@ -49,12 +41,12 @@ class AuthFile:
             if isinstance(error, FileNotFoundError | NotADirectoryError) and not must_exist:
                 return cls(path, {})
             raise UnusableConfig(short(path), f"it cannot be read: {_why(error)}") from error
-        content, wrong = _parsed(text) if text.strip() else ({}, "")
+        content, wrong = parse_object(text) if text.strip() else ({}, "")
         if content is None:
             raise UnusableConfig(short(path), wrong)
         return cls(path, content)
 
-    def helper(self, registry: str) -> HelperEntry | None:
+    def helper(self, registry: str) -> Helper | None:
         """Which helper this file names for a registry, if any. Raises UnusableConfig."""
         helpers = self._table("credHelpers")
         key = next(_keys_of(helpers, registry), None)
@@ -64,7 +56,7 @@ class AuthFile:
             return None
         if not isinstance(name, str) or _HELPER.fullmatch(name) is None:
             raise UnusableConfig(short(self.path), f"its {where} is not the name of a credential helper")
-        return HelperEntry(name, key or _key(registry), f"{where} of {short(self.path)}")
+        return Helper(name, key or _key(registry), f"{where} of {short(self.path)}")
 
     def credential(self, name: str) -> Credential | None:
         """What this file itself has for a repository, or for what that is in. Raises UnusableConfig."""
@@ -217,24 +209,6 @@ def check_carried(username: str, password: str) -> None:
         raise InvalidOption(
             "--username", "a user name has no ':', and neither it nor a password control characters"
         )
-
-
-def json_object(text: str | bytes) -> dict[str, Any] | None:
-    """The object, or None: the decoder's error would carry the whole text, passwords and all."""
-    return _parsed(text)[0]
-
-
-def _parsed(text: str | bytes) -> tuple[dict[str, Any] | None, str]:
-    """The object, or what is wrong."""
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        return None, f"it is not JSON (line {error.lineno})"
-    except UnicodeDecodeError:
-        return None, "it is not UTF-8"
-    except RecursionError:
-        return None, "it is nested too deep"
-    return (content, "") if isinstance(content, dict) else (None, "it is not a JSON object")
 
 
 def _decoded(encoded: str) -> str:

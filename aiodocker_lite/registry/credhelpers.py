@@ -17,8 +17,7 @@ import anyio
 from anyio.abc import Process
 
 from aiodocker_lite.errors import UnusableConfig
-from aiodocker_lite.registry.authfiles import json_object
-from aiodocker_lite.registry.credentials import Credential
+from aiodocker_lite.registry.credentials import Credential, parse_object
 
 SECONDS = 60.0
 """How long a helper may take; some ask a person for a passphrase."""
@@ -31,22 +30,24 @@ _SENTENCE_MAX = 200
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """A helper by its name, and which line of which file names it. All methods raise UnusableConfig."""
+    """A helper by its name, for one server. All methods raise UnusableConfig."""
 
     name: str
+    server: str
     named_by: str
+    """Which line of which file, for messages."""
 
     @property
     def source(self) -> str:
         """For messages."""
         return f"docker-credential-{self.name} ({self.named_by})"
 
-    async def get(self, server: str) -> Credential | None:
-        """What the helper has for a server, or None."""
-        answer = await self._ask("get", server)
+    async def get(self) -> Credential | None:
+        """What the helper has for the server, or None."""
+        answer = await self._ask("get", self.server)
         if answer is None:
             return None
-        found = json_object(answer) or {}
+        found = parse_object(answer)[0] or {}
         username, secret = found.get("Username"), found.get("Secret")
         if not isinstance(username, str) or not isinstance(secret, str):
             raise UnusableConfig(self.source, "its answer is no user name and secret")
@@ -56,21 +57,22 @@ class Helper:
             return Credential("", "", self.source, identity_token=secret)
         return Credential(username, secret, self.source)
 
-    async def store(self, server: str, username: str, password: str) -> None:
+    async def store(self, username: str, password: str) -> None:
         """Have the helper keep a user name and a password."""
-        said = json.dumps({"ServerURL": server, "Username": username, "Secret": password})
+        said = json.dumps({"ServerURL": self.server, "Username": username, "Secret": password})
         await self._ask("store", said, secret=password)
 
-    async def erase(self, server: str) -> bool:
-        """Have the helper forget a server; False if it knew nothing."""
+    async def erase(self) -> bool:
+        """Have the helper forget the server; False if it knew nothing."""
         # Some call it a failure to be asked for what they do not have, each in its own words.
-        if server not in (json_object(await self._ask("list", "") or b"") or {}):
+        known = parse_object(await self._ask("list", "") or b"")[0] or {}
+        if self.server not in known:
             return False
-        await self._ask("erase", server)
+        await self._ask("erase", self.server)
         return True
 
     async def _ask(self, action: str, said: str, secret: str = "") -> bytes | None:
-        """The output; None for nothing found."""
+        """The output; None where there is nothing to get."""
         try:
             with anyio.fail_after(SECONDS):
                 status, output = await self._run(action, said.encode())
@@ -83,7 +85,7 @@ class Helper:
         if status == 0:
             return output
         sentence = _sentence(output, secret)
-        if any(words in sentence.lower() for words in _NOTHING):
+        if action in ("get", "list") and any(words in sentence.lower() for words in _NOTHING):
             return None
         raise UnusableConfig(self.source, f"'{action}' failed: {sentence or f'exit code {status}'}")
 
@@ -127,5 +129,5 @@ async def _exchange(process: Process, said: bytes) -> bytes:
 
 def _sentence(output: bytes, secret: str) -> str:
     """The first line of what a helper says about a failure; nothing if that may not be shown."""
-    text = output.decode(errors="replace").strip().partition("\n")[0][:_SENTENCE_MAX]
-    return "" if "{" in text or (secret and secret in text) else text
+    line = output.decode(errors="replace").strip().partition("\n")[0]
+    return "" if "{" in line or (secret and secret in line) else line[:_SENTENCE_MAX]

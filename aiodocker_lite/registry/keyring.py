@@ -16,13 +16,7 @@ from pathlib import Path
 import anyio
 
 from aiodocker_lite.errors import UnusableConfig
-from aiodocker_lite.registry.authfiles import (
-    AuthFile,
-    HelperEntry,
-    check_carried,
-    default_files,
-    docker_config,
-)
+from aiodocker_lite.registry.authfiles import AuthFile, check_carried, default_files, docker_config
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.registry.credhelpers import Helper
 from aiodocker_lite.settings import Settings
@@ -47,7 +41,7 @@ class Keyring:
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._answers: dict[HelperEntry, _Answer] = {}
+        self._answers: dict[Helper, _Answer] = {}
 
     async def find(self, name: str) -> Credential | None:
         """The credential for a repository, named `registry/repository`, or for a registry.
@@ -79,11 +73,11 @@ class Keyring:
         """
         check_carried(username, password)
         file = AuthFile.read(self._home())
-        entry = file.helper(registry)
-        if entry is None:
+        helper = file.helper(registry)
+        if helper is None:
             file.keep(registry, username, password)
         else:
-            await Helper(entry.name, entry.source).store(entry.server, username, password)
+            await helper.store(username, password)
             file.keep_mark(registry)
         file.write()
         return file.path
@@ -91,8 +85,8 @@ class Keyring:
     async def forget(self, registry: str) -> bool:
         """Forget what is kept for a registry; False if there was nothing."""
         file = AuthFile.read(self._home())
-        entry = file.helper(registry)
-        known = entry is not None and await Helper(entry.name, entry.source).erase(entry.server)
+        helper = file.helper(registry)
+        known = helper is not None and await helper.erase()
         if file.drop(registry):
             file.write()
             return True
@@ -108,17 +102,16 @@ class Keyring:
         return self._chosen() or docker_config()
 
     async def _in_file(self, file: AuthFile, name: str) -> Credential | None:
-        entry = file.helper(name.partition("/")[0])
-        found = await self._in_helper(entry) if entry else None
+        helper = file.helper(name.partition("/")[0])
+        found = await self._in_helper(helper) if helper else None
         return found or file.credential(name)
 
-    async def _in_helper(self, entry: HelperEntry) -> Credential | None:
-        helper = Helper(entry.name, entry.source)
-        answer = self._answers.setdefault(entry, _Answer())
+    async def _in_helper(self, helper: Helper) -> Credential | None:
+        answer = self._answers.setdefault(helper, _Answer())
         async with answer.lock:
             if self._clock() >= answer.ends:
                 try:
-                    answer.credential, answer.problem = await helper.get(entry.server), ""
+                    answer.credential, answer.problem = await helper.get(), ""
                 except UnusableConfig as error:
                     answer.credential, answer.problem = None, error.reason
                 answer.ends = self._clock() + _MEMORY

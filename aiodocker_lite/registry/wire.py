@@ -151,9 +151,9 @@ class Wire:
     ) -> AsyncIterator[Answer]:
         """Send a request, follow redirects, lend the answer; its connection is free or closed after.
 
-        `registry` is for messages; a `form` goes to no other origin; `public_only` refuses addresses of this machine and network;
-        `total` is the time limit of each hop in seconds. Raises RegistryUnavailable,
-        RegistryMisbehaved.
+        `registry` is for messages; a `form` goes to no other origin; `public_only` refuses addresses
+        of this machine and network; `total` is the time limit of each hop in seconds. Raises
+        RegistryUnavailable, RegistryMisbehaved.
         """
         url, at_home = start, True
         for _ in range(_HOPS_MAX + 1):

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from aiodocker_lite.errors import InvalidOption, UnusableConfig
-from aiodocker_lite.registry.authfiles import HUB_KEY, AuthFile, HelperEntry, check_carried, default_files
+from aiodocker_lite.registry.authfiles import HUB_KEY, AuthFile, check_carried, default_files
 from aiodocker_lite.registry.credentials import Credential
+from aiodocker_lite.registry.credhelpers import Helper
 
 
 def encoded(text: str) -> str:
@@ -120,12 +121,10 @@ def test_without_an_entry_there_is_no_credential(docker_config: Path, content: s
 @pytest.mark.parametrize(
     ("config", "entry"),
     [
-        ({"credsStore": "pass"}, HelperEntry("pass", "r.example.com", "credsStore of ~/.docker/config.json")),
+        ({"credsStore": "pass"}, Helper("pass", "r.example.com", "credsStore of ~/.docker/config.json")),
         (
             {"credsStore": "pass", "credHelpers": {"r.example.com": "ecr-login", "b.example.com": "x"}},
-            HelperEntry(
-                "ecr-login", "r.example.com", "credHelpers['r.example.com'] of ~/.docker/config.json"
-            ),
+            Helper("ecr-login", "r.example.com", "credHelpers['r.example.com'] of ~/.docker/config.json"),
         ),
         ({"credsStore": "pass", "credHelpers": {"r.example.com": ""}}, None),
         ({"credHelpers": {"b.example.com": "x"}}, None),
@@ -133,7 +132,7 @@ def test_without_an_entry_there_is_no_credential(docker_config: Path, content: s
     ],
 )
 def test_a_helper_of_its_own_comes_before_the_one_for_all(
-    docker_config: Path, config: object, entry: HelperEntry | None
+    docker_config: Path, config: object, entry: Helper | None
 ) -> None:
     """And a registry may be excepted, as with docker."""
     assert written(docker_config, config).helper("r.example.com") == entry

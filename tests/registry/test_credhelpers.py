@@ -28,15 +28,15 @@ def saying(answer: str, code: int = 0) -> str:
 async def test_what_is_stored_is_found_until_it_is_erased(programs: Programs) -> None:
     """The whole protocol, with secrets that would break a shell."""
     keeper = programs.add_keeper("kept")
-    helper = Helper("kept", NAMED)
-    assert await helper.get(SERVER) is None
-    await helper.store(SERVER, "me", "p\"a's $(s) {s}\\ é")
+    helper = Helper("kept", SERVER, NAMED)
+    assert await helper.get() is None
+    await helper.store("me", "p\"a's $(s) {s}\\ é")
     assert keeper.kept == {SERVER: ("me", "p\"a's $(s) {s}\\ é")}
     source = "docker-credential-kept (credsStore of a test)"
-    assert await helper.get(SERVER) == Credential("me", "p\"a's $(s) {s}\\ é", source)
-    assert await helper.erase(SERVER)
-    assert not await helper.erase(SERVER)
-    assert await helper.get(SERVER) is None
+    assert await helper.get() == Credential("me", "p\"a's $(s) {s}\\ é", source)
+    assert await helper.erase()
+    assert not await helper.erase()
+    assert await helper.get() is None
     assert keeper.asked == ["get", "store", "get", "list", "erase", "list", "get"]
 
 
@@ -55,7 +55,7 @@ async def test_what_is_stored_is_found_until_it_is_erased(programs: Programs) ->
 async def test_answers_that_helpers_give(programs: Programs, text: str, found: Credential | None) -> None:
     """An identity token by docker's sign for one; nothing found is an error's text by the protocol."""
     programs.add("x", text)
-    answer = await Helper("x", NAMED).get(SERVER)
+    answer = await Helper("x", SERVER, NAMED).get()
     shown = answer and (answer.username, answer.password, answer.identity_token)
     assert shown == (found and (found.username, found.password, found.identity_token))
 
@@ -86,7 +86,7 @@ async def test_a_bad_helper_is_one_sentence_without_secrets(
     """R26: junk, floods, deaths; which helper, who named it, and nothing of what it wrote by mistake."""
     programs.add("bad", text)
     with pytest.raises(UnusableConfig, match=reason) as caught:
-        await Helper("bad", NAMED).get(SERVER)
+        await Helper("bad", SERVER, NAMED).get()
     assert str(caught.value).startswith("cannot use docker-credential-bad (credsStore of a test): ")
     assert "s3cret" not in repr([caught.value, caught.value.__context__, caught.value.__cause__])
     assert "s3cret" not in "".join(capfd.readouterr())
@@ -102,12 +102,12 @@ async def test_a_helper_that_hangs_is_ended(
     """R26: after its time, whether it listens or not; and with the task that waits for it."""
     programs.add("slow", text)
     with anyio.move_on_after(0.3):
-        await Helper("slow", NAMED).get(SERVER)
+        await Helper("slow", SERVER, NAMED).get()
     assert not children()
     monkeypatch.setattr(credhelpers, "SECONDS", 0.3)
     begun = time.monotonic()
     with pytest.raises(UnusableConfig, match=r"it gives no answer within 0\.3 seconds"):
-        await Helper("slow", NAMED).get(SERVER)
+        await Helper("slow", SERVER, NAMED).get()
     assert time.monotonic() - begun < 5
     assert not children()
 
@@ -116,7 +116,22 @@ async def test_the_secret_is_not_in_the_complaint_about_storing_it(programs: Pro
     """R26: some programs repeat what they did not like."""
     programs.add("echo", "#!/bin/sh\nread line\nprintf 'cannot store s3cret'\nexit 1\n")
     with pytest.raises(UnusableConfig, match="'store' failed: exit code 1"):
-        await Helper("echo", NAMED).store(SERVER, "me", "s3cret")
+        await Helper("echo", SERVER, NAMED).store("me", "s3cret")
+
+
+@pytest.mark.parametrize("answer", ["credentials not found in native keychain", "no credentials username"])
+async def test_nothing_found_is_no_way_to_store(programs: Programs, answer: str) -> None:
+    """What means nothing for `get` is a failure here."""
+    programs.add("x", saying(answer, 1))
+    with pytest.raises(UnusableConfig, match=f"'store' failed: {answer}"):
+        await Helper("x", SERVER, NAMED).store("me", "s3cret")
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": loop}) for loop in (False, True)])
+async def test_a_helper_need_not_listen(programs: Programs) -> None:
+    """A pipe that nobody reads is closed before all is said; both event loops have words of their own for it."""
+    programs.add("deaf", "#!/bin/sh\nexec 0<&-\n")
+    await Helper("deaf", SERVER, NAMED).store("me", "s3cret" * 100_000)
 
 
 async def test_only_absolute_directories_are_searched(
@@ -128,13 +143,13 @@ async def test_only_absolute_directories_are_searched(
     for path in ("", ".", ":/nonexistent:", "bin", "./", f"../{program.parent.name}"):
         monkeypatch.setenv("PATH", path)
         with pytest.raises(UnusableConfig, match="there is no such program on PATH"):
-            await Helper("here", NAMED).get(SERVER)
+            await Helper("here", SERVER, NAMED).get()
     monkeypatch.setenv("PATH", f".:{program.parent}{os.pathsep}/usr/bin:/bin")
-    assert await Helper("here", NAMED).get(SERVER)
+    assert await Helper("here", SERVER, NAMED).get()
 
 
 async def test_nothing_secret_is_in_the_arguments_of_a_helper(programs: Programs, tmp_path: Path) -> None:
     """R26: `ps` shows the action and no more."""
     programs.add("args", f'#!/bin/sh\ncat >/dev/null\necho "$@" >{tmp_path}/args\n')
-    await Helper("args", NAMED).store(SERVER, "me", "s3cret")
+    await Helper("args", SERVER, NAMED).store("me", "s3cret")
     assert (tmp_path / "args").read_text() == "store\n"
