@@ -57,14 +57,15 @@ def _flatten_in_a_user_namespace(plan: RootfsPlan) -> None:
     It takes a process of its own, for one with threads cannot go there.
     """
     command = [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_PARENT, str(plan.root)]
-    done = subprocess.run(
-        [*command, *map(str, plan.lowers)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        check=False,
-    )
+    with store_errors(plan.root):
+        done = subprocess.run(
+            [*command, *map(str, plan.lowers)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            check=False,
+        )
     if done.stdout:
         raise from_message(json.loads(done.stdout))
     if done.returncode:
@@ -73,6 +74,7 @@ def _flatten_in_a_user_namespace(plan: RootfsPlan) -> None:
 
 def main() -> None:
     """Merge the layers in `sys.argv[3:]` into `sys.argv[2]`; an error goes to standard output."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     _ignore_modes()
     root, *layers = map(Path, sys.argv[2:])
     try:
@@ -86,7 +88,7 @@ def _ignore_modes() -> None:
 
     A step half-way does no harm: whoever has no number in a namespace still owns what he owns.
     """
-    user, group, parent = os.geteuid(), os.getegid(), os.getppid()
+    user, group = os.geteuid(), os.getegid()
     refused = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENOSPC, errno.EUSERS)
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER)
@@ -96,7 +98,3 @@ def _ignore_modes() -> None:
     except OSError as error:
         if error.errno not in refused:
             raise
-    # Not before, for new rights undo it.
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

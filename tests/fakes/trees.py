@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 
@@ -18,45 +20,65 @@ class Node:
     gid: int
     mtime_ns: int
     links: int
+    """How many names it has, wherever; 0 for a directory."""
     device: int
     xattrs: tuple[tuple[str, bytes], ...]
     content: str
+    first: bytes = b""
+    """The first of its names in this tree, the same for all that are links to one file."""
+    data: tuple[tuple[int, int], ...] = ()
+    """Where it has blocks and no hole."""
 
 
 def read_tree(root: Path) -> dict[bytes, Node]:
     """Every file below `root` under its relative name, and the root itself as b"."."""
-    found = {b".": _node(os.fsencode(root))}
-    for directory, names, files in os.walk(os.fsencode(root)):
-        for name in names + files:
-            path = os.path.join(directory, name)  # noqa: PTH118
-            found[os.path.relpath(path, os.fsencode(root))] = _node(path)
+    top = os.fsencode(root)
+    found = {b".": _node(top)}
+    names: dict[tuple[int, int], list[bytes]] = {}
+    pending = [b""]
+    while pending:
+        directory = pending.pop()
+        for entry in os.scandir(os.path.join(top, directory)):  # noqa: PTH118
+            name = os.path.join(directory, entry.name)  # noqa: PTH118
+            found[name] = _node(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(name)
+            else:
+                seen = os.lstat(entry.path)
+                names.setdefault((seen.st_dev, seen.st_ino), []).append(name)
+    for group in names.values():
+        for name in group if len(group) > 1 else ():
+            found[name] = replace(found[name], first=min(group))
     return found
 
 
-def differences(ours: dict[bytes, Node], theirs: dict[bytes, Node]) -> list[str]:
-    """What differs, as sentences; empty for equal trees."""
+def differences(
+    ours: dict[bytes, Node], theirs: dict[bytes, Node], *, but: Collection[str] = ()
+) -> list[str]:
+    """What differs, `but` some facts, as sentences; empty for equal trees."""
     found = []
+    facts = [field.name for field in fields(Node) if field.name not in but]
     for path in sorted(ours.keys() | theirs.keys()):
         if path not in ours:
             found.append(f"{path!r} is missing")
         elif path not in theirs:
             found.append(f"{path!r} should not be there")
-        elif ours[path] != theirs[path]:
+        else:
             mine, other = vars(ours[path]), vars(theirs[path])
-            found.extend(f"{path!r}: {k} {mine[k]!r} != {other[k]!r}" for k in mine if mine[k] != other[k])
+            found.extend(f"{path!r}: {k} {mine[k]!r} != {other[k]!r}" for k in facts if mine[k] != other[k])
     return found
 
 
 def _node(path: bytes) -> Node:
     found = os.lstat(path)
     kind = stat.S_IFMT(found.st_mode)
+    content, data = "", ()
     if kind == stat.S_IFREG:
         with open(path, "rb") as file:  # noqa: PTH123
+            data = _data(file.fileno(), found.st_size)
             content = hashlib.file_digest(file, "sha256").hexdigest()
     elif kind == stat.S_IFLNK:
         content = os.fsdecode(os.readlink(path))  # noqa: PTH115
-    else:
-        content = ""
     names = sorted(os.listxattr(path, follow_symlinks=False))
     return Node(
         found.st_mode,
@@ -67,4 +89,22 @@ def _node(path: bytes) -> Node:
         found.st_rdev,
         tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in names),
         content,
+        data=data,
     )
+
+
+def _data(fd: int, size: int) -> tuple[tuple[int, int], ...]:
+    """The parts of a file that are no holes."""
+    found = []
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        found.append((start, end))
+    os.lseek(fd, 0, os.SEEK_SET)
+    return tuple(found)

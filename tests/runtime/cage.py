@@ -41,6 +41,11 @@ def show(paths: list[Path]) -> None:
             syscalls.move_mount(tree, os.open(path, os.O_PATH))
 
 
+def show_python() -> None:
+    """Make this interpreter and this checkout reachable for everybody."""
+    show([Path(sys.base_prefix), Path(sys.prefix), Path(__file__).parents[2]])
+
+
 def forbid_user_namespaces() -> None:
     """Go into a user namespace with the same ids, in which no other can be made."""
     ready, go = os.pipe(), os.pipe()
@@ -70,7 +75,7 @@ def drop_administration() -> None:
 
 
 def main(rights: str, command: list[str]) -> None:
-    show([Path(sys.base_prefix), Path(sys.prefix), Path(__file__).parents[2]])
+    show_python()
     if rights in ("chroot", "nothing"):
         forbid_user_namespaces()
     if rights in ("ordinary-user", "nothing"):
