@@ -34,21 +34,21 @@ def flatten(plan: RootfsPlan) -> None:
     if plan.root.exists():
         return
     if os.geteuid() == 0:
-        _flatten(plan.lowers, plan.root)
+        _flatten(plan)
     else:
         _flatten_in_a_user_namespace(plan)
 
 
-def _flatten(layers: tuple[Path, ...], root: Path) -> None:
-    partial, links = (root.with_name(f"{root.name}.{what}") for what in ("partial", "links"))
-    with store_errors(root), opened(root.parent, DIRECTORY) as parent:
+def _flatten(plan: RootfsPlan) -> None:
+    partial, links = (plan.root.with_name(f"{plan.root.name}.{what}") for what in ("partial", "links"))
+    with store_errors(plan.root), opened(plan.root.parent, DIRECTORY) as parent:
         for path in (partial, links):
             remove_directory(path.name, parent)
             path.mkdir(mode=0o700)
-        if layers:
-            merge(layers, partial, links)
+        if plan.lowers:
+            merge(plan.lowers, partial, links, plan.model or plan.lowers[-1])
         remove_directory(links.name, parent)
-        partial.rename(root)
+        partial.rename(plan.root)
 
 
 def _flatten_in_a_user_namespace(plan: RootfsPlan) -> None:
@@ -56,7 +56,16 @@ def _flatten_in_a_user_namespace(plan: RootfsPlan) -> None:
 
     It takes a process of its own, for one with threads cannot go there.
     """
-    command = [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_PARENT, str(plan.root)]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        _START,
+        _PACKAGE_PARENT,
+        str(plan.root),
+        str(plan.model or ""),
+    ]
     with store_errors(plan.root):
         done = subprocess.run(
             [*command, *map(str, plan.lowers)],
@@ -73,12 +82,12 @@ def _flatten_in_a_user_namespace(plan: RootfsPlan) -> None:
 
 
 def main() -> None:
-    """Merge the layers in `sys.argv[3:]` into `sys.argv[2]`; an error goes to standard output."""
+    """Flatten the plan in `sys.argv`: root, model, layers; an error goes to standard output."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     _ignore_modes()
-    root, *layers = map(Path, sys.argv[2:])
+    root, model, *layers = sys.argv[2:]
     try:
-        _flatten(tuple(layers), root)
+        _flatten(RootfsPlan(Path(root), tuple(map(Path, layers)), model=Path(model) if model else None))
     except EngineError as error:
         os.write(1, json.dumps(to_message(error)).encode())
 

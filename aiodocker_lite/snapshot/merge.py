@@ -9,7 +9,7 @@ has none in what is below either, so each waits where it was last needed, and go
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,8 +39,8 @@ class _Directory:
     """Its directories that are still to be made, each with the layers that have it."""
 
 
-def merge(layers: Sequence[Path], tree: Path, links: Path) -> None:
-    """Fill the empty directory `tree` with what is seen of the layers, lowest first.
+def merge(layers: Sequence[Path], tree: Path, links: Path, model: Path) -> None:
+    """Fill the empty directory `tree` with what is seen of the layers, lowest first; it becomes like `model`.
 
     `links` is an empty directory on the same file system, where files with several names wait for
     the next of them. Raises OSError.
@@ -49,7 +49,7 @@ def merge(layers: Sequence[Path], tree: Path, links: Path) -> None:
         at: list[int] = []
         try:
             at.extend(os.open(path, DIRECTORY) for path in (*reversed(layers), tree))
-            _Merge(at, waiting).run()
+            _Merge(at, waiting).run(_Directory(model.stat(), attributes_of(str(model))))
         finally:
             for fd in at:
                 os.close(fd)
@@ -62,9 +62,9 @@ class _Merge:
         self._waiting = waiting
         self._names_left: dict[str, int] = {}
 
-    def run(self) -> None:
+    def run(self, here: _Directory) -> None:
         above: list[_Directory] = []
-        here = self._root()
+        self._fill(here, range(len(self._at) - 1))
         while True:
             if here.below:
                 above.append(here)
@@ -76,16 +76,6 @@ class _Merge:
                 describe(self._at[_TREE], here.found, here.attributes)
                 return
 
-    def _root(self) -> _Directory:
-        uppermost = self._at[0]
-        here = _Directory(os.fstat(uppermost), attributes_of(uppermost))
-        for layer, fd in enumerate(self._at[:_TREE]):
-            here.layers.append(layer)
-            if is_opaque(fd):
-                break
-        self._fill(here)
-        return here
-
     def _down(self, name: str, layers: list[int]) -> _Directory:
         uppermost = self._at[layers[0]]
         here = _Directory(
@@ -93,13 +83,7 @@ class _Merge:
         )
         os.mkdir(name, 0o700, dir_fd=self._at[_TREE])
         self._go(_TREE, name)
-        for layer in layers:
-            if not self._go(layer, name):
-                continue
-            here.layers.append(layer)
-            if is_opaque(self._at[layer]):
-                break
-        self._fill(here)
+        self._fill(here, filter(lambda layer: self._go(layer, name), layers))
         return here
 
     def _up(self, here: _Directory) -> None:
@@ -123,12 +107,13 @@ class _Merge:
         self._at[which] = there
         return True
 
-    def _fill(self, here: _Directory) -> None:
+    def _fill(self, here: _Directory, layers: Iterable[int]) -> None:
         """Make all but the directories, and find those."""
         hidden: set[str] = set()
         below: dict[str, list[int]] = {}
-        for layer in here.layers:
+        for layer in layers:
             source = self._at[layer]
+            here.layers.append(layer)
             with os.scandir(source) as entries:
                 names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
             for name, is_directory in names:
@@ -141,6 +126,8 @@ class _Merge:
                 found = os.lstat(name, dir_fd=source)
                 if name not in below and not is_whiteout(found):
                     self._make(name, source, found)
+            if is_opaque(source):
+                break
         here.below = list(below.items())
 
     def _make(self, name: str, source: int, found: os.stat_result) -> None:

@@ -29,10 +29,16 @@ class RootfsPlan:
     """What the container writes, and None for a plain tree."""
     work: Path | None = None
     """A directory that overlayfs needs beside `upper`."""
+    model: Path | None = None
+    """The directory that `/` is like; None for the uppermost of `lowers`."""
 
 
-def plan_rootfs(layers: Sequence[Path], container: Path, *, overlay: bool) -> RootfsPlan:
+def plan_rootfs(
+    layers: Sequence[Path], container: Path, *, overlay: bool, model: Path | None = None
+) -> RootfsPlan:
     """Plan the root file system of a container in its own directory, from its layers, lowest first.
+
+    Its `/` is like the directory `model`, else like that of the uppermost layer.
 
     Makes empty directories and nothing else: a plan without overlay needs `flatten` before it is
     used. Raises DiskFull, StoreUnwritable.
@@ -41,13 +47,13 @@ def plan_rootfs(layers: Sequence[Path], container: Path, *, overlay: bool) -> Ro
     with store_errors(container):
         lowers = _not_hidden(layers)
         if not overlay or not lowers:
-            return RootfsPlan(root, lowers)
+            return RootfsPlan(root, lowers, model=model)
         upper, work = container / "upper", container / "work"
         root.mkdir(mode=0o700, exist_ok=True)
         work.mkdir(mode=0o700, exist_ok=True)
         if not upper.exists():
-            _make_like(upper, lowers[-1])
-    return RootfsPlan(root, lowers, upper, work)
+            _make_like(upper, model or lowers[-1])
+    return RootfsPlan(root, lowers, upper, work, model)
 
 
 def _not_hidden(layers: Sequence[Path]) -> tuple[Path, ...]:

@@ -64,9 +64,9 @@ def as_user(user: int, do: Callable[[Path], T]) -> T:
         parent = os.open(base.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         remove_directory(base.name, parent)
         os.close(parent)
-    result, error = pickle.loads(answer)
-    if error is not None:
-        raise error
+    result, problem = pickle.loads(answer)
+    if problem is not None:
+        raise problem
     return result  # type: ignore[no-any-return]
 
 

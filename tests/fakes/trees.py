@@ -40,7 +40,10 @@ def read_tree(root: Path) -> dict[bytes, Node]:
         directory = pending.pop()
         for entry in os.scandir(os.path.join(top, directory)):  # noqa: PTH118
             name = os.path.join(directory, entry.name)  # noqa: PTH118
-            found[name] = _node(entry.path)
+            try:
+                found[name] = _node(entry.path)
+            except FileNotFoundError:
+                continue  # overlayfs lists a whiteout where it merges nothing, but does not show it
             if entry.is_dir(follow_symlinks=False):
                 pending.append(name)
             else:
@@ -72,7 +75,8 @@ def differences(
 def _node(path: bytes) -> Node:
     found = os.lstat(path)
     kind = stat.S_IFMT(found.st_mode)
-    content, data = "", ()
+    content = ""
+    data: tuple[tuple[int, int], ...] = ()
     if kind == stat.S_IFREG:
         with open(path, "rb") as file:  # noqa: PTH123
             data = _data(file.fileno(), found.st_size)

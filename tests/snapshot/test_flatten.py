@@ -1,8 +1,9 @@
-"""Root file systems: the plan of an overlay, and layers merged into one tree."""
+"""Layers merged into one tree: what is written, when, by whom, and however deep."""
 
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from aiodocker_lite.errors import StoreUnwritable
 from aiodocker_lite.snapshot import RootfsPlan, flatten, plan_rootfs
+from tests.fakes.overlays import USERS, as_user
+from tests.runtime.cage import NOBODY, become_nobody, forbid_user_namespaces
 
 
 def whiteout(path: Path) -> None:
@@ -30,45 +33,10 @@ def names(root: Path) -> list[str]:
 
 @pytest.fixture
 def layers(tmp_path: Path) -> list[Path]:
-    found = [tmp_path / name for name in ("lowest", "middle", "upper")]
+    found = [tmp_path / name for name in ("lowest", "middle", "uppermost")]
     for path in found:
         path.mkdir()
     return found
-
-
-def test_an_overlay_is_planned_with_its_empty_directories(tmp_path: Path, layers: list[Path]) -> None:
-    """Upper, work and mount point are made; `/` will look as in the uppermost layer."""
-    layers[-1].chmod(0o1751)
-    plan = plan_rootfs(layers, tmp_path, overlay=True)
-    assert plan == RootfsPlan(tmp_path / "rootfs", tuple(layers), tmp_path / "upper", tmp_path / "work")
-    assert stat.S_IMODE((tmp_path / "upper").stat().st_mode) == 0o1751
-    assert list(plan.root.iterdir()) == []
-    assert not (tmp_path / "upper.new").exists()
-
-
-def test_planning_again_keeps_what_was_written(tmp_path: Path, layers: list[Path]) -> None:
-    """A container that is started again finds its files."""
-    plan = plan_rootfs(layers, tmp_path, overlay=True)
-    assert plan.upper is not None
-    (plan.upper / "mine").write_text("x")
-    plan.upper.chmod(0o700)
-    assert plan_rootfs(layers, tmp_path, overlay=True) == plan
-    assert (plan.upper / "mine").exists()
-    assert stat.S_IMODE(plan.upper.stat().st_mode) == 0o700
-
-
-def test_no_layers_are_no_overlay(tmp_path: Path) -> None:
-    """An image from scratch is an empty tree."""
-    plan = plan_rootfs([], tmp_path, overlay=True)
-    assert plan == RootfsPlan(tmp_path / "rootfs", ())
-    flatten(plan)
-    assert list(plan.root.iterdir()) == []
-
-
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, layers: list[Path]) -> None:
-    """One sentence names the directory."""
-    with pytest.raises(StoreUnwritable, match="missing"):
-        plan_rootfs(layers, tmp_path / "missing", overlay=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="owners need uid 0")
@@ -168,10 +136,100 @@ def test_a_merge_is_whole_or_absent(tmp_path: Path, layers: list[Path]) -> None:
     """What an interrupted merge left is thrown away, and a finished one is left alone."""
     (layers[0] / "file").write_text("x")
     plan = plan_rootfs(layers, tmp_path, overlay=False)
-    (tmp_path / "rootfs.partial").mkdir()
-    (tmp_path / "rootfs.partial" / "garbage").write_text("x")
+    for name in ("rootfs.partial", "rootfs.links"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "garbage").write_text("x")
     flatten(plan)
     assert names(plan.root) == ["file"]
+    assert not list(tmp_path.glob("rootfs.*"))
     (plan.root / "written").write_text("by the container")
     flatten(plan)
     assert names(plan.root) == ["file", "written"]
+
+
+def test_the_root_is_like_its_model(tmp_path: Path, layers: list[Path]) -> None:
+    """A layer that says nothing of the root does not decide what it is like."""
+    layers[0].chmod(0o1751)
+    os.utime(layers[0], ns=(0, 1_234_567_890_123_456_789))
+    plan = plan_rootfs(layers, tmp_path, overlay=False, model=layers[0])
+    flatten(plan)
+    assert stat.S_IMODE(plan.root.stat().st_mode) == 0o1751
+    assert plan.root.stat().st_mtime_ns == 1_234_567_890_123_456_789
+
+
+def descend(depth: int, start: Path) -> None:
+    """Make so many directories in each other, and stay in the last."""
+    os.chdir(start)
+    for _ in range(depth):
+        os.mkdir("d")  # noqa: PTH102
+        os.chdir("d")
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_no_depth_is_too_deep(user: int) -> None:
+    """Neither the stack, nor the longest path, nor the number of open files is a limit."""
+    depth = int(os.environ.get("DEPTH", "12000"))
+
+    def deep(base: Path) -> int:
+        layers = [base / "low", base / "up"]
+        for layer in layers:
+            layer.mkdir()
+        descend(depth, layers[0])
+        Path("file").write_text("x")
+        os.link("file", "linked")
+        descend(depth // 2, layers[1])
+        Path("upper").write_text("x")
+        (base / "container").mkdir()
+        few = max(map(int, os.listdir("/proc/self/fd"))) + 16  # noqa: PTH208
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, few))
+        plan = plan_rootfs(layers, base / "container", overlay=False)
+        flatten(plan)
+        os.chdir(plan.root)
+        found = 0
+        while (names := sorted(os.listdir())) and names[0] == "d":  # noqa: PTH208
+            assert names == (["d", "upper"] if found == depth // 2 else ["d"])
+            os.chdir("d")
+            found += 1
+        assert names == ["file", "linked"]
+        assert Path("file").stat().st_nlink == 2
+        return found
+
+    assert as_user(user, deep) == depth
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_what_goes_wrong_is_said(user: int) -> None:
+    """An ordinary user's merge is made by another process, but its errors are the same."""
+
+    def merge(base: Path) -> None:
+        flatten(RootfsPlan(base / "rootfs", (base / "missing",)))
+
+    with pytest.raises(StoreUnwritable, match="rootfs: No such file or directory"):
+        as_user(user, merge)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs uid 0 to become somebody else")
+def test_where_user_namespaces_are_forbidden_what_is_closed_is_left_empty() -> None:
+    """Nobody in such a container could look into it either."""
+
+    def merge(base: Path) -> dict[str, int]:
+        os.chown(base, NOBODY, NOBODY)
+        forbid_user_namespaces()
+        become_nobody()
+        layer, place = base / "layer", base / "container"
+        for path in (layer / "closed", layer / "unsearchable", place):
+            path.mkdir(parents=True)
+            (path / "file").write_text("x")
+        (layer / "secret").write_text("x")
+        for name, mode in (("closed", 0), ("unsearchable", 0o600), ("secret", 0)):
+            (layer / name).chmod(mode)
+        plan = plan_rootfs([layer], place, overlay=False)
+        flatten(plan)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in plan.root.iterdir()}
+        for name in modes:
+            (plan.root / name).chmod(0o700)
+        assert (plan.root / "secret").read_text() == ""
+        assert list((plan.root / "closed").iterdir()) == list((plan.root / "unsearchable").iterdir()) == []
+        return modes
+
+    assert as_user(0, merge) == {"closed": 0, "unsearchable": 0o600, "secret": 0}
