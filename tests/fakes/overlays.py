@@ -14,7 +14,7 @@ import pytest
 from aiodocker_lite import syscalls
 from aiodocker_lite.removal import remove_directory
 from aiodocker_lite.runtime.mounts import mount_overlay
-from aiodocker_lite.snapshot import flatten, plan_rootfs
+from aiodocker_lite.snapshot import RootfsPlan, flatten, plan_rootfs
 from tests.fakes.trees import Node, read_tree
 from tests.runtime.cage import NOBODY, become_nobody, show_python
 
@@ -92,10 +92,7 @@ def overlay_and_tree(make: Layers, user: int) -> tuple[dict[bytes, Node], dict[b
         (base / "mounted").mkdir()
         plan = plan_rootfs(layers, base / "mounted", overlay=True)
         enter_namespaces()
-        place = os.open(plan.root, os.O_PATH | os.O_DIRECTORY)
-        mount_overlay(
-            {"upper": plan.upper, "work": plan.work, "lowers": plan.lowers}, place, user_namespace=user != 0
-        )
+        mount_plan(plan, user_namespace=user != 0)
         return read_tree(plan.root), read_tree(flat.root)
 
     return as_user(user, both)
@@ -112,3 +109,11 @@ def enter_namespaces() -> None:
     else:
         syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+
+
+def mount_plan(plan: RootfsPlan, *, user_namespace: bool) -> None:
+    """Mount the overlay of a plan, in this mount namespace."""
+    place = os.open(plan.root, os.O_PATH | os.O_DIRECTORY)
+    rootfs = {"upper": plan.upper, "work": plan.work, "lowers": plan.lowers}
+    mount_overlay(rootfs, place, user_namespace=user_namespace)
+    os.close(place)
