@@ -1,7 +1,7 @@
 """The root file system of a container: which layers, where it is written, where it appears.
 
 `plan` says it, for an overlay that the container's first process mounts; where overlayfs cannot be
-had, `flatten` makes one tree of the layers: `merge` decides what is seen, `copying` puts it there.
+had, `flatten` makes one tree of the layers: `merge` decides what is seen, `node` puts it there.
 """
 
 from aiodocker_lite.snapshot.flatten import flatten

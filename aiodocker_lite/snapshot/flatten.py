@@ -13,8 +13,8 @@ from pathlib import Path
 from aiodocker_lite import syscalls
 from aiodocker_lite.errors import EngineError, StoreUnwritable, from_message, to_message
 from aiodocker_lite.removal import remove_directory
-from aiodocker_lite.snapshot.copying import DIRECTORY, opened
 from aiodocker_lite.snapshot.merge import merge
+from aiodocker_lite.snapshot.node import DIRECTORY, opened
 from aiodocker_lite.snapshot.plan import RootfsPlan, store_errors
 
 _START = (

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiodocker_lite.snapshot.copying import (
+from aiodocker_lite.snapshot.node import (
     DIRECTORY,
     attributes_of,
     copy,

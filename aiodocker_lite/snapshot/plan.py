@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiodocker_lite.errors import DiskFull, StoreUnwritable
-from aiodocker_lite.snapshot.copying import DIRECTORY, attributes_of, describe, is_opaque, opened
+from aiodocker_lite.snapshot.node import DIRECTORY, attributes_of, describe, is_opaque, opened
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,7 @@ def read_tree(root: Path) -> dict[bytes, Node]:
         directory = pending.pop()
         for entry in os.scandir(os.path.join(top, directory)):  # noqa: PTH118
             name = os.path.join(directory, entry.name)  # noqa: PTH118
-            try:
-                found[name] = _node(entry.path)
-            except FileNotFoundError:
-                continue  # overlayfs lists a whiteout where it merges nothing, but does not show it
+            found[name] = _node(entry.path)
             if entry.is_dir(follow_symlinks=False):
                 pending.append(name)
             else:

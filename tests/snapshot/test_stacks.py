@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from aiodocker_lite.errors import UnsafeEntry
 from aiodocker_lite.layer import confine
-from aiodocker_lite.layer.unpack import UnpackRules, unpack_layer
+from aiodocker_lite.layer.unpack import UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.fakes import tars
+from tests.fakes.layers import unpack
 from tests.fakes.overlays import USERS, overlay_and_tree
 from tests.fakes.trees import differences
 
@@ -59,17 +60,17 @@ entries = st.one_of(
 layers = st.lists(entries, max_size=14).map(lambda parts: b"".join(parts) + tars.END)
 
 
-def unpacked(layer: bytes, root: Path) -> bool:
-    """Unpack a layer as a worker does; False if it was refused."""
+def unpacked(layer: bytes, root: Path, below: list[Path]) -> bool:
+    """Unpack a layer and join it to those below, as a worker does; False if it was refused."""
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] == 0
     try:
         os.umask(0)
-        privileged = os.geteuid() == 0
+        rules = UnpackRules(os.geteuid() == 0, Limits())
         confine.step_apart()
-        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        unpack_layer(iter([layer]), fd, "abc", UnpackRules(privileged, Limits()))
+        root.mkdir()
+        unpack(iter([layer]), root, rules, below=below)
     except UnsafeEntry:
         os._exit(1)
     except BaseException as error:
@@ -87,13 +88,15 @@ def unpacked(layer: bytes, root: Path) -> bool:
 def test_a_stack_of_layers_is_merged_as_the_kernel_does(user: int, stack: list[bytes]) -> None:
     """Whatever our unpacker makes of them; a layer that it refuses is left out."""
 
-    def unpack(base: Path) -> list[Path]:
-        roots = [base / f"layer-{number}" for number in range(len(stack))]
-        for root in roots:
-            root.mkdir()
-        bottom = base / "bottom"
-        bottom.mkdir()
-        return [bottom, *(root for layer, root in zip(stack, roots, strict=True) if unpacked(layer, root))]
+    def unpack_all(base: Path) -> list[Path]:
+        found = [base / "bottom"]
+        found[0].mkdir()
+        for number, layer in enumerate(stack):
+            root = base / f"layer-{number}"
+            if unpacked(layer, root, found[::-1]):
+                joint = root.with_name(f"{root.name}.joint")
+                found += [root, joint] if joint.exists() else [root]
+        return found
 
-    overlay, tree = overlay_and_tree(unpack, user)
+    overlay, tree = overlay_and_tree(unpack_all, user)
     assert differences(tree, overlay, but=("links",)) == []

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from aiodocker_lite.copying import copy_content
+
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FICLONE = 0x40049409
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _MARKS = ("trusted.overlay.", "user.overlay.")
 
@@ -79,31 +79,10 @@ def _copy_file(name: str, source: int, target: int, found: os.stat_result) -> No
             describe(writing, found, attributes_of(f"/proc/self/fd/{source}/{name}"))
             return
         try:
-            _copy_content(reading, writing, found.st_size)
+            copy_content(reading, writing)
             describe(writing, found, attributes_of(reading))
         finally:
             os.close(reading)
-
-
-def _copy_content(reading: int, writing: int, size: int) -> None:
-    """Share the blocks if the file system can, and else copy what is no hole."""
-    try:
-        fcntl.ioctl(writing, _FICLONE, reading)
-        return
-    except OSError:
-        os.ftruncate(writing, size)
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(reading, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            return  # nothing but a hole is left
-        end = os.lseek(reading, start, os.SEEK_HOLE)
-        os.lseek(writing, start, os.SEEK_SET)
-        while sent := os.sendfile(writing, reading, start, end - start):
-            start += sent
 
 
 def attributes_of(file: int | str) -> dict[str, bytes]:
