@@ -117,9 +117,10 @@ class Pending:
         for path, (mode, mtime, inode) in deepest:
             # By now the name may lead to another directory.
             if self._is_directory(path, inode):
+                os.utime(b".", ns=(mtime, mtime))
+                # Last, for a directory that cannot be searched has no "." either.
                 if mode & _SPECIAL_BITS or not self._privileged:
                     os.chmod(b".", mode)  # noqa: PTH101
-                os.utime(b".", ns=(mtime, mtime))
 
 
 def components(path: bytes) -> Components:

@@ -181,7 +181,8 @@ class _Unpacker:
         if self._bytes > self._rules.limits.unpacked_bytes:
             what = f"the unpacked size of layer {self._layer}"
             raise LimitExceeded(what, self._rules.limits.unpacked_bytes, self._bytes, "unpacked_bytes")
-        mode = entry.mode & 0o777
+        # Attributes can only be given to what one may write.
+        mode = entry.mode & 0o777 | (0 if self._rules.privileged else 0o200)
         fd = self._place_anew(path, lambda name, parent: os.open(name, _CREATE, mode, dir_fd=parent))
         try:
             if entry.segments is None:
@@ -193,7 +194,7 @@ class _Unpacker:
                 os.chown(fd, entry.uid, entry.gid)
             for key, value in entry.xattrs.items():
                 self._set_xattr(fd, key, value)
-            if entry.mode & _SPECIAL_BITS:
+            if entry.mode != mode:
                 # After chown, for the kernel clears setuid bits when the owner changes.
                 os.fchmod(fd, entry.mode)
             os.utime(fd, ns=(entry.mtime, entry.mtime))
