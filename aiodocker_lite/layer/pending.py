@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from aiodocker_lite.errors import LimitExceeded
 from aiodocker_lite.layer import tar
+from aiodocker_lite.layer.attributes import set_xattr
 from aiodocker_lite.layer.beneath import Beneath, Components
 from aiodocker_lite.layer.notes import Attributes, Implied, Link, Note, Unapplied, Whiteouts, write_notes
 from aiodocker_lite.layer.tar import Entry
@@ -14,6 +15,8 @@ from aiodocker_lite.layer.tar import Entry
 _KEPT_EACH = 300
 """Bytes of memory that a path costs beside its length."""
 _SPECIAL_BITS = 0o7000
+INHERITED = b"system.posix_acl_default"
+"""The attribute of a directory that counts for what is made in it."""
 
 
 class Pending:
@@ -30,6 +33,7 @@ class Pending:
         self._notes = notes
         self._privileged = privileged
         self._directories: dict[bytes, tuple[int, int, int]] = {}
+        self._inherited: dict[bytes, bytes] = {}
         self._links: dict[bytes, Link] = {}
         self._left_out: set[bytes] = set()
         self._whiteouts: set[bytes] = set()
@@ -42,9 +46,9 @@ class Pending:
         """Whether an entry said what the root directory is like."""
         return b"" in self._directories
 
-    def _keep(self, path: Components) -> bytes:
+    def _keep(self, path: Components, value: bytes = b"") -> bytes:
         joined = b"/".join(path)
-        self._kept += len(joined) + _KEPT_EACH
+        self._kept += len(joined) + len(value) + _KEPT_EACH
         if self._kept > self._kept_max:
             what = f"the memory for directories and links of layer {self._layer}"
             raise LimitExceeded(what, self._kept_max, self._kept, "path_bytes")
@@ -65,6 +69,9 @@ class Pending:
         inode = os.lstat(b".").st_ino
         self._beneath.made.pop(inode, None)
         self._directories[self._keep(path)] = entry.mode, entry.mtime, inode
+        # What is made in the directory would inherit it, and with it another mode.
+        if (value := entry.xattrs.get(INHERITED)) is not None:
+            self._inherited[self._keep(path, value)] = value
 
     def leave_out(self, path: Components) -> None:
         """An entry that cannot be made here."""
@@ -117,6 +124,8 @@ class Pending:
         for path, (mode, mtime, inode) in deepest:
             # By now the name may lead to another directory.
             if self._is_directory(path, inode):
+                if path in self._inherited:
+                    set_xattr(b".", INHERITED, self._inherited[path])
                 os.utime(b".", ns=(mtime, mtime))
                 # Last, for a directory that cannot be searched has no "." either.
                 if mode & _SPECIAL_BITS or not self._privileged:

@@ -19,7 +19,7 @@ from aiodocker_lite.errors import DiskFull, EngineError, LimitExceeded, StoreUnw
 from aiodocker_lite.layer import tar
 from aiodocker_lite.layer.attributes import set_xattr
 from aiodocker_lite.layer.beneath import Beneath, Components, remove_tree
-from aiodocker_lite.layer.pending import Pending
+from aiodocker_lite.layer.pending import INHERITED, Pending
 from aiodocker_lite.layer.space import Space
 from aiodocker_lite.layer.tar import Entry, TarReader
 from aiodocker_lite.layer.view import is_opaque, is_whiteout
@@ -230,7 +230,8 @@ class _Unpacker:
         if self._must_chown(entry):
             os.chown(b".", entry.uid, entry.gid)
         for key, value in entry.xattrs.items():
-            self._set_xattr(b".", key, value)
+            if key != INHERITED:
+                self._set_xattr(b".", key, value)
         self._pending.describe_directory(path, entry)
 
     def _symlink(self, path: Components, entry: Entry) -> None:
