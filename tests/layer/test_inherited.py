@@ -10,7 +10,7 @@ import pytest
 
 from aiodocker_lite.layer.unpack import UnpackRules
 from aiodocker_lite.settings import Limits
-from tests.cases.merges import DEFAULT_ACL, acl
+from tests.cases.layer_directories import DEFAULT_ACL, acl
 from tests.fakes import tars
 from tests.fakes.layers import unpack
 from tests.fakes.overlays import USERS, as_user

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cases.merges import Merge, build, merges
+from tests.cases.layer_directories import Merge, build, merges
 from tests.fakes.overlays import USERS, overlay_and_tree
 from tests.fakes.trees import differences
 
