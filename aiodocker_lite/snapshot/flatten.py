@@ -27,7 +27,7 @@ def flatten(plan: RootfsPlan) -> None:
     """Merge the layers of a plan without overlay into its root; blocking, and long for large images.
 
     The tree is what overlayfs would show. Files are reflinked where the file system can, and else
-    copied, without their holes. The tree is whole or absent, and one that is there is left alone.
+    copied, holes kept. The tree is whole or absent, and one that is there is left alone.
     Raises DiskFull, StoreUnwritable.
     """
     assert plan.upper is None
@@ -56,19 +56,10 @@ def _flatten_in_a_user_namespace(plan: RootfsPlan) -> None:
 
     It takes a process of its own, for one with threads cannot go there.
     """
-    command = [
-        sys.executable,
-        "-I",
-        "-S",
-        "-c",
-        _START,
-        _PACKAGE_PARENT,
-        str(plan.root),
-        str(plan.model or ""),
-    ]
+    command = [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_PARENT]
     with store_errors(plan.root):
         done = subprocess.run(
-            [*command, *map(str, plan.lowers)],
+            [*command, str(plan.root), str(plan.model or ""), *map(str, plan.lowers)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
