@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from zlib import adler32
 
 from aiodocker_lite.errors import InvalidLayer, LimitExceeded, UnsafeEntry
 from aiodocker_lite.layer import sparse
@@ -93,13 +94,12 @@ class TarReader:
         self._padding = 0
 
     def __iter__(self) -> Iterator[Entry]:
-        count = 0
+        count, most = 0, self._limits.entries
         while (entry := self._next_entry()) is not None:
             count += 1
-            if count > self._limits.entries:
-                raise LimitExceeded(
-                    f"the number of entries in layer {self._layer}", self._limits.entries, count, "entries"
-                )
+            if count > most:
+                what = f"the number of entries in layer {self._layer}"
+                raise LimitExceeded(what, most, count, "entries")
             yield entry
         self._drain()
 
@@ -222,20 +222,18 @@ class TarReader:
         return self._sparse_record()
 
     def _check(self, entry: Entry) -> None:
-        if max(len(entry.name), len(entry.link)) > self._limits.name_bytes:
+        name_max = self._limits.name_bytes
+        if len(entry.name) > name_max or len(entry.link) > name_max:
             longest = max(len(entry.name), len(entry.link))
-            raise LimitExceeded(
-                f"the length of a name in layer {self._layer}", self._limits.name_bytes, longest, "name_bytes"
-            )
+            what = f"the length of a name in layer {self._layer}"
+            raise LimitExceeded(what, name_max, longest, "name_bytes")
         if b"\0" in entry.name or b"\0" in entry.link:
             raise UnsafeEntry(self._layer, entry.printable, "its name has a zero byte")
         if entry.size < 0:
             raise UnsafeEntry(self._layer, entry.printable, f"its size is {entry.size}")
-        for number in (entry.uid, entry.gid):
-            if not 0 <= number <= _ID_MAX:
-                raise UnsafeEntry(
-                    self._layer, entry.printable, f"its owner {number} is not a user or group ID"
-                )
+        if not (0 <= entry.uid <= _ID_MAX and 0 <= entry.gid <= _ID_MAX):
+            owner = f"{entry.uid}:{entry.gid}"
+            raise UnsafeEntry(self._layer, entry.printable, f"its owner {owner} is not a user and group ID")
 
     def _names(self, header: bytes) -> tuple[bytes, bytes]:
         name = header[:100].split(b"\0", 1)[0]
@@ -326,7 +324,7 @@ class TarReader:
         if header is None or header == _ZEROS:
             return None
         # The field itself counts as eight spaces; historic writers summed signed bytes.
-        unsigned = sum(header) - sum(header[148:156]) + 8 * 32
+        unsigned = _sum(header[:256]) + _sum(header[256:]) - _sum(header[148:156]) + 8 * 32
         stored = _checksum(header[148:156])
         if stored != unsigned and stored != unsigned - 256 * sum(
             b > 127 for b in header[:148] + header[156:]
@@ -395,6 +393,11 @@ class TarReader:
 
 def _clamped(seconds: int) -> int:
     return max(-_TIME_MAX, min(_TIME_MAX, seconds))
+
+
+def _sum(octets: bytes) -> int:
+    """Of at most 256 bytes: that much fits the lower half of Adler-32, which takes a tenth of sum()'s time."""
+    return (adler32(octets) & 0xFFFF) - 1
 
 
 def _checksum(field: bytes) -> int | None:
