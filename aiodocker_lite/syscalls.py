@@ -6,6 +6,7 @@ Numbers are from the kernel's `unistd.h`; calls above 423 have the same number e
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -15,6 +16,7 @@ _libc.syscall.restype = ctypes.c_long
 # --- constants -----------------------------------------------------------------------------
 
 AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
@@ -79,6 +81,7 @@ _SYS_FSMOUNT = 432
 _SYS_CLOSE_RANGE = 436
 _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
+_SYS_FCHMODAT2 = 452
 _MACHINE = os.uname().machine
 _GENERIC = _MACHINE in ("aarch64", "riscv64", "loongarch64")
 _SYS_PIVOT_ROOT = 41 if _GENERIC else 155
@@ -106,6 +109,19 @@ def openat2(dir_fd: int, path: bytes, flags: int, *, resolve: int, mode: int = 0
     """Open `path` below `dir_fd` under the given resolution rules (openat2(2), Linux 5.6)."""
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
     return _checked(_libc.syscall(_SYS_OPENAT2, dir_fd, path, how, ctypes.c_size_t(len(how))), path)
+
+
+def chmod_at(dir_fd: int, name: bytes, mode: int) -> None:
+    """Set the mode of `name` in a directory, and not of what a link leads to (fchmodat2(2)).
+
+    Before Linux 6.6 there is no such call, and a link that is put there in this moment is followed.
+    """
+    try:
+        _checked(_libc.syscall(_SYS_FCHMODAT2, dir_fd, name, mode, AT_SYMLINK_NOFOLLOW), name)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        os.chmod(name, mode, dir_fd=dir_fd)
 
 
 def syncfs(fd: int) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
+from aiodocker_lite import syscalls
 from aiodocker_lite.errors import DiskFull, EngineError, LimitExceeded, StoreUnwritable, UnsafeEntry
 from aiodocker_lite.layer import tar
 from aiodocker_lite.layer.attributes import set_xattr
@@ -209,7 +210,7 @@ class _Unpacker:
         except FileExistsError:
             found = os.lstat(name, dir_fd=parent)
             if stat.S_ISDIR(found.st_mode):
-                os.chmod(name, self._early_mode(entry), dir_fd=parent)
+                syscalls.chmod_at(parent, name, self._early_mode(entry))
             else:
                 # The layer removed or replaced this name before: whatever lower layers have is gone.
                 opaque = True
@@ -310,7 +311,7 @@ class _Unpacker:
         if stat.S_ISLNK(found.st_mode):
             return
         if stat.S_IMODE(found.st_mode) != entry.mode:
-            os.chmod(name, entry.mode, dir_fd=parent)
+            syscalls.chmod_at(parent, name, entry.mode)
         if found.st_mtime_ns != entry.mtime:
             os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
@@ -329,7 +330,7 @@ class _Unpacker:
         self._place_anew(path, lambda name, parent: os.mknod(name, mode, device, dir_fd=parent))
         self._describe(path, entry)
         if entry.mode & _SPECIAL_BITS:
-            os.chmod(path[-1], entry.mode, dir_fd=self.beneath.directory(path[:-1]))
+            syscalls.chmod_at(self.beneath.directory(path[:-1]), path[-1], entry.mode)
 
     # --- whiteouts ---------------------------------------------------------------------------
 
