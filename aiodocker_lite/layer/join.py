@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from aiodocker_lite import syscalls
 from aiodocker_lite.copying import copy_content
 from aiodocker_lite.errors import UnsafeEntry
 from aiodocker_lite.layer.attributes import set_xattr
@@ -268,7 +269,7 @@ class _Joining:
             for key, value in attributes.xattrs.items():
                 set_xattr(name, key, value)
             if not is_link:
-                os.chmod(name, attributes.mode)  # noqa: PTH101
+                syscalls.chmod_at(parent, name, attributes.mode)
             times = (attributes.mtime, attributes.mtime)
             os.utime(name, ns=times, follow_symlinks=False)
 

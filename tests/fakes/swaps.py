@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import io
 import mmap
 import os
 import signal
@@ -21,7 +22,7 @@ from anyio.from_thread import start_blocking_portal
 from aiodocker_lite import syscalls
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import EngineError
-from aiodocker_lite.layer.pool import Job, Unpackers
+from aiodocker_lite.layer.pool import Job, Unpackers, notes_of
 from aiodocker_lite.layer.tar import DIRECTORY, REGULAR, TarReader
 from aiodocker_lite.layer.unpack import UnpackRules, unpack_layer
 from aiodocker_lite.removal import remove_directory
@@ -206,7 +207,8 @@ def _by_openat2() -> Iterator[Unpack]:
     def unpack(content: bytes, root: Path) -> None:
         fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            unpack_layer(iter([content]), fd, "abc", UnpackRules(os.geteuid() == 0, Limits()))
+            rules = UnpackRules(os.geteuid() == 0, Limits())
+            unpack_layer(iter([content]), fd, "abc", rules, io.BytesIO())
         finally:
             os.close(fd)
 
@@ -242,7 +244,10 @@ def _by_worker() -> Iterator[Unpack]:
             blob.write_bytes(content)
             digest, size = Digest.of(content), len(content)
             job = Job(blob, digest, size, digest, root, Limits(), os.geteuid() == 0)
-            portal.call(unpackers.unpack, job, partial(_all_of, size), lambda consumed: None)
+            try:
+                portal.call(unpackers.unpack, job, partial(_all_of, size), lambda consumed: None)
+            finally:
+                notes_of(root).unlink(missing_ok=True)
 
         yield unpack
 
