@@ -44,6 +44,8 @@ _NANO = 1_000_000_000
 _TIME_MAX = (1 << 63) // _NANO - 1
 _RATIO_FROM = 1 << 30
 _ID_MAX = (1 << 32) - 2
+_MAJOR_MAX = (1 << 12) - 1
+_MINOR_MAX = (1 << 20) - 1
 
 
 @dataclass(slots=True)
@@ -169,10 +171,11 @@ class TarReader:
             # Before POSIX, a directory was a file whose name ends in a slash.
             entry.kind = DIRECTORY if entry.name.endswith(b"/") else REGULAR
         elif kind in (CHARACTER_DEVICE, BLOCK_DEVICE):
-            entry.device = (
-                self._number(header[329:337], "device number"),
-                self._number(header[337:345], "device number"),
-            )
+            major, minor = (self._number(header[n : n + 8], "device number") for n in (329, 337))
+            if not (0 <= major <= _MAJOR_MAX and 0 <= minor <= _MINOR_MAX):
+                reason = f"there is no device {major}:{minor}"
+                raise UnsafeEntry(self._layer, entry.printable, reason)
+            entry.device = major, minor
         elif kind == _GNU_SPARSE:
             entry.kind = REGULAR
         elif kind not in _HEADER_ONLY and kind != _VOLUME_LABEL:

@@ -99,7 +99,8 @@ class _Unpacker:
             for entry in reader:
                 entries += 1
                 where = entry.printable
-                self._space.take(entry.size if entry.segments is None else 0)
+                if entry.kind != tar.REGULAR:
+                    self._space.take(0)
                 self._place(entry, reader)
             loose_ends = self._pending.note_loose_ends()
             self._pending.finish_directories()
@@ -182,6 +183,7 @@ class _Unpacker:
         if self._bytes > self._rules.limits.unpacked_bytes:
             what = f"the unpacked size of layer {self._layer}"
             raise LimitExceeded(what, self._rules.limits.unpacked_bytes, self._bytes, "unpacked_bytes")
+        self._space.take(entry.size if entry.segments is None else 0)
         # Attributes can only be given to what one may write.
         mode = entry.mode & 0o777 | (0 if self._rules.privileged else 0o200)
         fd = self._place_anew(path, lambda name, parent: os.open(name, _CREATE, mode, dir_fd=parent))

@@ -110,6 +110,8 @@ def test_a_pax_size_moves_the_next_header() -> None:
         (pax({b"path": b"a\0b"}) + header(b"a"), UnsafeEntry, "zero byte"),
         (pax({b"path": b"x" * 5000}) + header(b"a"), LimitExceeded, "4096"),
         (header(b"h", b"x", size=2 << 20), LimitExceeded, "1048576"),
+        (header(b"a", b"3", device=(4096, 0)), UnsafeEntry, "no device 4096:0"),
+        (header(b"a", b"4", device=(0, 1 << 20)), UnsafeEntry, "no device"),
         (header(b"a", b"M"), UnsafeEntry, "not supported"),
         (header(b"a", b"D"), UnsafeEntry, "not supported"),
         (pax({b"GNU.sparse.major": b"1"}) + header(b"a"), UnsafeEntry, "a sparse file"),
