@@ -32,6 +32,8 @@ from aiodocker_lite.store.locks import hold
 
 OpenBlob = Callable[[Descriptor], OpenAt]
 """Where the bytes of a layer come from: of a registry, or of an archive."""
+Blame = Callable[[Descriptor], bool]
+"""Told of a blob whose bytes were wrong; True if the next ones come from somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,17 @@ class _Layer:
     blob: Descriptor
     diff_id: Digest
     open_at: OpenAt
+    blame: Blame
 
 
 async def bring_layers(
-    manifest: Manifest, config: ImageConfig, open_blob: OpenBlob, tools: Tools, progress: Progress
+    manifest: Manifest,
+    config: ImageConfig,
+    open_blob: OpenBlob,
+    tools: Tools,
+    progress: Progress,
+    *,
+    blame: Blame = lambda blob: False,
 ) -> None:
     """Have every layer of an image in the store, as blob and unpacked: all at once, the largest first.
 
@@ -65,7 +74,7 @@ async def bring_layers(
     with one_error():
         async with anyio.create_task_group() as tasks:
             for blob, diff_id in sorted(pairs, key=lambda pair: pair[0].size, reverse=True):
-                tasks.start_soon(_bring_layer, _Layer(blob, diff_id, open_blob(blob)), tools, progress)
+                tasks.start_soon(_bring_layer, _Layer(blob, diff_id, open_blob(blob), blame), tools, progress)
     for count in range(1, len(config.diff_ids) + 1):
         await _join_uppermost(config.diff_ids[:count], tools)
 
@@ -98,15 +107,17 @@ async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
             progress(events.LayerExists(blob.digest, blob.size))
             return
         ingest = store.paths.ingest(blob.digest)
-        for kept in (_size(ingest), 0):
+        while True:
+            kept = _size(ingest)
             try:
                 await _bring_bytes(layer, tools, progress)
                 return
             except ContentError as error:
                 ingest.unlink(missing_ok=True)
-                if not kept:
+                # What an earlier run left may have suffered in a power cut, and a mirror may have lied:
+                # once more, from the start.
+                if not kept and not layer.blame(blob):
                     raise
-                # What an earlier run left may have suffered in a power cut: once more, from the start.
                 progress(events.Retrying(f"layer {blob.digest.short}", str(error), 0))
 
 

@@ -10,6 +10,8 @@
     │   └── UnusableConfig
     ├── RegistryError          the registry, or the way to it
     │   ├── ImageNotFound
+    │   │   └── BlobNotFound
+    │   ├── RegistryBlocked
     │   ├── AccessDenied
     │   ├── LoginFailed
     │   ├── RateLimited
@@ -238,6 +240,26 @@ class ImageNotFound(RegistryError, LookupError):
 
 
 @dataclass(eq=False)
+class BlobNotFound(ImageNotFound):
+    """The registry has the manifest of an image, and not all that the manifest names."""
+
+    slug = "blob-not-found"
+    message = "{reference} is not complete in its registry: {reason}"
+    hint = "the image has to be pushed again, or pulled from elsewhere"
+
+
+@dataclass(eq=False)
+class RegistryBlocked(RegistryError):
+    """A configuration file forbids to pull from there."""
+
+    reference: str
+    path: str
+
+    slug = "registry-blocked"
+    message = "pulling {reference} is blocked by {path}"
+
+
+@dataclass(eq=False)
 class AccessDenied(RegistryError):
     """The registry wants other credentials than the ones it was given."""
 
@@ -278,7 +300,7 @@ class RateLimited(RegistryError):
 
     slug = "rate-limited"
     message = "{registry} limits the number of pulls: {reason}"
-    hint = "log in, wait, or use a mirror"
+    hint = "log in, wait, or name a mirror in registries.conf, hosts.toml or daemon.json"
     retryable = True
 
 
@@ -291,7 +313,7 @@ class RegistryUnavailable(RegistryError):
     retry_after: float | None = None
 
     slug = "registry-unavailable"
-    message = "cannot reach {registry}: {reason}"
+    message = "{registry} failed: {reason}"
     retryable = True
 
 
@@ -300,6 +322,7 @@ class RegistryUnreachable(RegistryUnavailable):
     """Nobody there, or nobody to be trusted: a closed port, an unknown host, a bad certificate."""
 
     slug = "registry-unreachable"
+    message = "cannot reach {registry}: {reason}"
     retryable = False
 
 

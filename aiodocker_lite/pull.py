@@ -54,19 +54,28 @@ async def pull(
     warning. Raises RegistryError, ContentError, StoreError; what was downloaded until then is kept.
     """
     ask = _asking(tools, progress)
+
+    def tell(text: str) -> None:
+        progress(events.Notice(text))
+
     async with tools.store.counting_on_content():
-        promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference))
+        promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference, tell))
         image = tools.store.images.named(reference)
         if image is not None and _is_up_to_date(image, promised, platform, strict=strict):
             progress(events.ImageReady(reference.familiar, promised.digest, fetched=False))
             return image
-        manifest = await _fetch_manifest(reference, promised, registry, ask, platform)
-        raw = await ask("the image configuration", lambda: registry.blob(reference, manifest.config))
+        manifest = await _fetch_manifest(reference, promised, registry, ask, tell, platform)
+        raw = await ask("the image configuration", lambda: registry.blob(reference, manifest.config, tell))
         config = parse_config(raw, manifest.config)
         check_platform(reference.familiar, config, platform, strict=strict, progress=progress)
         progress(events.Resolved(reference.familiar, promised.digest, config.platform, manifest.layers))
         await bring_layers(
-            manifest, config, lambda layer: partial(registry.open_blob, reference, layer), tools, progress
+            manifest,
+            config,
+            lambda layer: partial(registry.open_blob, reference, layer, tell=tell),
+            tools,
+            progress,
+            blame=registry.blame,
         )
         name = reference.with_digest(reference.digest) if reference.digest else reference
         image = await tools.store.images.add((name,), manifest, config, promised.digest)
@@ -113,11 +122,12 @@ async def _fetch_manifest(
     promised: Descriptor,
     registry: Registry,
     ask: Ask,
+    tell: Callable[[str], None],
     platform: Platform,
 ) -> Manifest:
     """The manifest for this platform; an index may lead to another index, but not for ever."""
     for _ in range(4):
-        fetch = partial(registry.manifest, reference, promised)
+        fetch = partial(registry.manifest, reference, promised, tell)
         document = parse_manifest(await ask(f"manifest {promised.digest.short}", fetch), promised)
         if isinstance(document, Manifest):
             return document

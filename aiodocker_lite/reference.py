@@ -48,6 +48,9 @@ class Reference:
             raise wrong("the name is empty")
         if _HEX_64.fullmatch(text):
             raise wrong("a name cannot be 64 hexadecimal digits, that is an image ID")
+        _, is_address, address = text.partition("://")
+        if is_address:
+            raise wrong(f"a name has no scheme; write {address}")
         name, at, digest_text = text.partition("@")
         digest = None
         if at:

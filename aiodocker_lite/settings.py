@@ -25,6 +25,15 @@ def default_root() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "aiodocker-lite"
 
 
+def default_config_dirs() -> tuple[Path, ...]:
+    """``$XDG_CONFIG_HOME`` or ``~/.config``, and ``/etc``."""
+    try:
+        own = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    except RuntimeError:  # a user without a home
+        return (Path("/etc"),)
+    return own, Path("/etc")
+
+
 def default_platform() -> Platform:
     """``DOCKER_DEFAULT_PLATFORM``, else this machine's. Raises InvalidOption."""
     chosen = os.environ.get(_PLATFORM)
@@ -77,6 +86,10 @@ class Settings:
     platform: Platform = field(default_factory=default_platform)
     insecure: bool = False
     """Plain http, and https without checking certificates, for every registry."""
+    cert_dir: Path | None = None
+    """Certificates for every registry, in the place of those in `certs.d`."""
+    config_dirs: tuple[Path, ...] = field(default_factory=default_config_dirs)
+    """Where the files of docker, podman and containerd about registries are; the first that is there counts."""
     creds: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False, hash=False)
     """User name and password by registry; they come before those in files, and are kept nowhere."""
     authfile: Path | None = None

@@ -28,6 +28,8 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "aiohttp": {"registry", "serve"},
+    "aiohttp_socks": {"registry"},
+    "python_socks": {"registry"},
     "yarl": {"registry", "serve"},
     "multidict": {"registry", "serve"},
     "aiofiles": {"store"},

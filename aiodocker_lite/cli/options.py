@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from aiodocker_lite.errors import InvalidOption
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only print the result.")]
 Platform = Annotated[
@@ -22,7 +25,21 @@ Limit = Annotated[
         help="What a layer may cost: unpacked_bytes, ratio, entries, depth, free_bytes and others.",
     ),
 ]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http and any certificate.")]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow plain http and any certificate: --tls-verify=false.")
+]
+TlsVerify = Annotated[
+    str,
+    typer.Option(
+        "--tls-verify", metavar="true|false", help="Whether certificates are checked, as in podman."
+    ),
+]
+CertDir = Annotated[
+    str | None,
+    typer.Option(
+        "--cert-dir", metavar="DIR", help="Authorities (*.crt) and client certificates (*.cert, *.key)."
+    ),
+]
 Creds = Annotated[
     str | None,
     typer.Option(
@@ -39,3 +56,10 @@ Progress = Annotated[
         "--progress", metavar="KIND", help="auto, tty, plain, json or quiet.  [env: AIODOCKER_LITE_PROGRESS]"
     ),
 ]
+
+
+def tls_settings(insecure: bool, tls_verify: str, cert_dir: str | None) -> dict[str, Any]:
+    """What these options say, for `Settings`. Raises InvalidOption."""
+    if tls_verify not in ("true", "false"):
+        raise InvalidOption("--tls-verify", f"it is true or false, not '{tls_verify}'")
+    return {"insecure": insecure or tls_verify == "false", "cert_dir": Path(cert_dir) if cert_dir else None}

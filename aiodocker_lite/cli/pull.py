@@ -12,7 +12,18 @@ import typer
 
 from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.creds import credentials_for
-from aiodocker_lite.cli.options import Authfile, Creds, Insecure, Limit, Platform, Progress, Quiet
+from aiodocker_lite.cli.options import (
+    Authfile,
+    CertDir,
+    Creds,
+    Insecure,
+    Limit,
+    Platform,
+    Progress,
+    Quiet,
+    TlsVerify,
+    tls_settings,
+)
 from aiodocker_lite.cli.progress import Watch, watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
@@ -29,6 +40,8 @@ def pull(
     quiet: Quiet = False,
     platform: Platform = None,
     insecure: Insecure = False,
+    tls_verify: TlsVerify = "true",
+    cert_dir: CertDir = None,
     creds: Creds = None,
     authfile: Authfile = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Blobs to download at once.")] = 6,
@@ -53,12 +66,13 @@ def pull(
         with watching("quiet" if quiet else progress, doing=doing) as watch:
             return await _pull_all(engine, references, platform, watch, quiet=quiet)
 
+    tls = tls_settings(insecure, tls_verify, cert_dir)
     try:
         return run_engine(
             context,
             work,
             many_bytes=True,
-            insecure=insecure,
+            **tls,
             creds=given,
             authfile=authfile,
             downloads=jobs,

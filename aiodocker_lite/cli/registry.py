@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from aiodocker_lite.cli.creds import ask_password
-from aiodocker_lite.cli.options import Authfile, Insecure
+from aiodocker_lite.cli.options import Authfile, CertDir, Insecure, TlsVerify, tls_settings
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
@@ -38,6 +38,8 @@ def login(
     ] = False,
     authfile: Authfile = None,
     insecure: Insecure = False,
+    tls_verify: TlsVerify = "true",
+    cert_dir: CertDir = None,
 ) -> int:
     """Log in to a registry.
 
@@ -68,7 +70,7 @@ def login(
     run_engine(
         context,
         lambda engine: engine.login(registry, user, secret),
-        insecure=insecure,
+        **tls_settings(insecure, tls_verify, cert_dir),
         authfile=authfile,
     )
     typer.echo("Login Succeeded")

@@ -13,7 +13,16 @@ import typer
 
 from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.creds import credentials_for
-from aiodocker_lite.cli.options import Authfile, Creds, Insecure, Limit, Platform
+from aiodocker_lite.cli.options import (
+    Authfile,
+    CertDir,
+    Creds,
+    Insecure,
+    Limit,
+    Platform,
+    TlsVerify,
+    tls_settings,
+)
 from aiodocker_lite.cli.progress import watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
@@ -69,6 +78,8 @@ def run(
         bool, typer.Option("--require-isolation", help="Refuse to run with less than all namespaces.")
     ] = False,
     insecure: Insecure = False,
+    tls_verify: TlsVerify = "true",
+    cert_dir: CertDir = None,
     creds: Creds = None,
     authfile: Authfile = None,
     limit: Limit = None,
@@ -145,7 +156,7 @@ def run(
         context,
         work,
         on_signal=pass_on,
-        insecure=insecure,
+        **tls_settings(insecure, tls_verify, cert_dir),
         creds=given,
         authfile=authfile,
         limits=Limits.parse(limit or ()),

@@ -1,4 +1,4 @@
-"""What an answer means, or the lack of one: statuses, ranges, pauses, messages. Pure functions.
+"""What an answer means: statuses, ranges, pauses, messages. Pure functions.
 
 OCI distribution specification 1.1, "Error Codes"; RFC 9110 for Retry-After and Content-Range.
 """
@@ -6,22 +6,17 @@ OCI distribution specification 1.1, "Error Codes"; RFC 9110 for Retry-After and 
 from __future__ import annotations
 
 import json
-import os
 import re
-import ssl
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-
-import aiohttp
 
 from aiodocker_lite.errors import (
     RateLimited,
     RegistryError,
     RegistryMisbehaved,
     RegistryUnavailable,
-    RegistryUnreachable,
 )
 
 ERROR_MAX = 64 * 1024
@@ -32,7 +27,6 @@ _PAUSE_MAX = 60.0
 _MESSAGE_MAX = 300
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _SECONDS = re.compile(r"\d+(?:\.\d+)?")
-_PLAIN_HTTP = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
 
 
 def media_type_of(headers: Mapping[str, str]) -> str:
@@ -104,51 +98,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "a status that is not in any book"
-
-
-def explain(error: BaseException, registry: str, *, known: bool) -> RegistryError:
-    """What went wrong on the way, in plain words.
-
-    `known` says that this host answered before: then a refused connection is a restart and worth
-    another try, and otherwise a name that is wrong.
-    """
-    gone = RegistryUnavailable if known else RegistryUnreachable
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        reason = getattr(error.certificate_error, "verify_message", "") or "it does not match the name"
-        return RegistryUnreachable(registry, f"its certificate is not trusted: {reason}")
-    if isinstance(error, aiohttp.ClientConnectorSSLError):
-        if speaks_plain_http(error):
-            return RegistryUnreachable(
-                registry, "it answers with plain http, not https; --insecure permits that"
-            )
-        return RegistryUnavailable(registry, f"no secure connection: {_tls_reason(error)}")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return gone(registry, "the host name is not known")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        return gone(
-            registry, os.strerror(number).lower() if number else "no connection to any of its addresses"
-        )
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return gone(registry, "it does not accept a connection in time")
-    if isinstance(error, TimeoutError):
-        return RegistryUnavailable(registry, "it stopped answering")
-    if isinstance(error, aiohttp.InvalidURL):
-        return RegistryUnreachable(registry, "the name or address is not valid")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return RegistryMisbehaved(registry, "what it sends is not HTTP")
-    return RegistryUnavailable(registry, "the connection was cut")
-
-
-def speaks_plain_http(error: BaseException) -> bool:
-    """The handshake failed because the other side does not speak TLS at all."""
-    return (
-        isinstance(error, aiohttp.ClientConnectorSSLError)
-        and isinstance(error.os_error, ssl.SSLError)
-        and error.os_error.reason in _PLAIN_HTTP
-    )
-
-
-def _tls_reason(error: aiohttp.ClientConnectorSSLError) -> str:
-    reason = getattr(error.os_error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else "the handshake failed"

@@ -203,6 +203,7 @@ class Authorizer:
             headers={"Accept": "application/json"},
             authorize=authorize,
             form=form,
+            referrer=place.origin,
             public_only=demand.from_public and url.origin() != place.origin,
             total=self._wire.small_total,
         ) as answer:

@@ -17,63 +17,75 @@ from yarl import URL
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import (
     AccessDenied,
+    BlobNotFound,
     DigestMismatch,
     ImageNotFound,
-    InvalidManifest,
     LimitExceeded,
     LoginFailed,
     RegistryError,
-    RegistryMisbehaved,
     RegistryUnavailable,
+    RegistryUnreachable,
     SizeMismatch,
-    UnsupportedMediaType,
 )
 from aiodocker_lite.manifest import DOCUMENT_MAX, INDEXES, MANIFESTS, Descriptor
 from aiodocker_lite.reference import Reference
-from aiodocker_lite.registry.answers import HTML, failure_of, media_type_of
+from aiodocker_lite.registry.addresses import is_loopback
+from aiodocker_lite.registry.answers import content_range_of, failure_of
 from aiodocker_lite.registry.auth import Authorizer, CredentialsRefused, FindCredential, Place
 from aiodocker_lite.registry.credentials import Credential
-from aiodocker_lite.registry.hosts import base_url
+from aiodocker_lite.registry.documents import manifest_type, promise, promised_digest, read_document
+from aiodocker_lite.registry.failover import Failover, Tell
+from aiodocker_lite.registry.hosts import Endpoint, Hosts
 from aiodocker_lite.registry.part import Part, extent_of
 from aiodocker_lite.registry.wire import Answer, Wire
 from aiodocker_lite.settings import Settings
+from aiodocker_lite.verify import verify
 
 _AUTH_ROUNDS = 2
 _ACCEPT = {"Accept": ", ".join(INDEXES + MANIFESTS)}
-_SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 
 
 class Registry(Protocol):
     """What a conductor needs of a source of images."""
 
-    async def resolve(self, reference: Reference) -> Descriptor:
+    async def resolve(self, reference: Reference, tell: Tell = ...) -> Descriptor:
         """What a name stands for now: media type, digest and size of its manifest or index."""
 
-    async def manifest(self, reference: Reference, promised: Descriptor) -> bytes:
+    async def manifest(self, reference: Reference, promised: Descriptor, tell: Tell = ...) -> bytes:
         """The bytes of a manifest or index, unchecked, not many more than DOCUMENT_MAX."""
 
-    async def blob(self, reference: Reference, blob: Descriptor) -> bytes:
+    async def blob(self, reference: Reference, blob: Descriptor, tell: Tell = ...) -> bytes:
         """The bytes of a small blob, unchecked, such as a configuration."""
 
     def open_blob(
-        self, reference: Reference, blob: Descriptor, offset: int = 0
+        self, reference: Reference, blob: Descriptor, offset: int = 0, *, tell: Tell = ...
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The bytes of a blob from an offset on, unchecked, as they arrive."""
 
+    def blame(self, blob: Descriptor) -> bool:
+        """The bytes of a blob were wrong; whether the next request for it goes to somebody else."""
+
+
+def _nobody_listens(text: str) -> None:
+    """Notices of a client that nobody watches."""
+
 
 class HttpRegistry:
-    """Every registry that speaks HTTP; an async context manager that owns the connections.
+    """Every registry that speaks HTTP, and their mirrors; an async context manager that owns the connections.
 
     All methods raise AccessDenied, ImageNotFound, RateLimited, RegistryUnavailable or RegistryMisbehaved,
-    and what `credentials` raises.
+    what `credentials` raises, and UnusableConfig and RegistryBlocked because of files about registries; a
+    `tell` is told which mirrors are passed over.
     """
 
     def __init__(self, settings: Settings, *, credentials: FindCredential) -> None:
-        self._settings = settings
-        self._wire = Wire(settings)
+        self._hosts = Hosts(settings)
+        self._wire = Wire(settings, self._hosts)
         self._auth = Authorizer(self._wire, credentials)
-        self._bases: dict[str, URL] = {}
-        self._locks: dict[str, anyio.Lock] = {}
+        self._failover = Failover()
+        self._sources: dict[Digest, Endpoint] = {}
+        self._roots: dict[URL, URL] = {}
+        self._locks: dict[URL, anyio.Lock] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,69 +97,107 @@ class HttpRegistry:
 
     # --- requests ----------------------------------------------------------------------------
 
-    async def resolve(self, reference: Reference) -> Descriptor:
+    async def resolve(self, reference: Reference, tell: Tell = _nobody_listens) -> Descriptor:
         """What a name stands for now; a digest in the name decides, and another answer is refused.
 
         Raises DigestMismatch, UnsupportedMediaType, LimitExceeded too.
         """
         path = f"manifests/{reference.target}"
-        async with self._ask("HEAD", reference, path, _ACCEPT) as answer:
-            # Some registries refuse HEAD with 405, others with 400 or 501.
-            found = self._promise(reference, answer) if answer.status == 200 else None
-            if answer.status not in (200, 400, 405, 501):
-                raise await self._failure(reference, answer)
-        return found or await self._resolve_by_reading(reference, path)
 
-    async def manifest(self, reference: Reference, promised: Descriptor) -> bytes:
+        async def resolve_at(place: Endpoint) -> Descriptor:
+            async with self._ask("HEAD", place, reference, path, _ACCEPT) as answer:
+                # Some registries refuse HEAD with 405, others with 400 or 501.
+                found = promise(reference, answer) if answer.status == 200 else None
+                if answer.status not in (200, 400, 405, 501):
+                    raise await self._failure(place, reference, answer)
+            return found or await self._resolve_by_reading(place, reference, path)
+
+        places = [
+            place
+            for place in self._hosts.endpoints(reference)
+            if (place.pulls if reference.digest else place.resolves)
+        ]
+        if not places:
+            raise RegistryUnreachable(reference.registry, "hosts.toml has no host that may resolve a tag")
+        return await self._failover.ask(places, resolve_at, tell)
+
+    async def manifest(
+        self, reference: Reference, promised: Descriptor, tell: Tell = _nobody_listens
+    ) -> bytes:
         """The bytes of a manifest or index. Raises LimitExceeded too."""
-        async with self._ask("GET", reference, f"manifests/{promised.digest}", _ACCEPT) as answer:
-            if answer.status != 200:
-                raise await self._failure(reference.with_digest(promised.digest), answer)
-            return await _read_document(answer, f"manifest {promised.digest.short}")
+        what = f"manifest {promised.digest.short}"
 
-    async def blob(self, reference: Reference, blob: Descriptor) -> bytes:
+        async def read_at(place: Endpoint) -> bytes:
+            path = f"manifests/{promised.digest}"
+            async with self._ask("GET", place, reference, path, _ACCEPT) as answer:
+                if answer.status != 200:
+                    raise await self._failure(place, reference.with_digest(promised.digest), answer)
+                raw = await read_document(answer, what)
+            if place.is_mirror:
+                verify(what, raw, promised.digest, promised.size)
+            return raw
+
+        return await self._failover.ask(self._sources_of(reference), read_at, tell)
+
+    async def blob(self, reference: Reference, blob: Descriptor, tell: Tell = _nobody_listens) -> bytes:
         """The bytes of a small blob. Raises LimitExceeded, SizeMismatch too."""
         what = f"blob {blob.digest.short}"
         if blob.size > DOCUMENT_MAX:
             raise LimitExceeded(f"the size of {what}", DOCUMENT_MAX, blob.size)
-        parts, size = [], 0
-        async with self.open_blob(reference, blob) as chunks:
-            async for chunk in chunks:
-                parts.append(chunk)
-                size += len(chunk)
-                if size > blob.size:
-                    raise SizeMismatch(what, blob.size, size)
-        return b"".join(parts)
+
+        async def read_at(place: Endpoint) -> bytes:
+            parts, size = [], 0
+            async with AsyncExitStack() as stack:
+                async for chunk in await self._open_at(stack, place, reference, blob, 0):
+                    parts.append(chunk)
+                    size += len(chunk)
+                    if size > blob.size:
+                        raise SizeMismatch(what, blob.size, size)
+            raw = b"".join(parts)
+            if place.is_mirror:
+                verify(what, raw, blob.digest, blob.size)
+            return raw
+
+        return await self._failover.ask(self._sources_of(reference), read_at, tell)
 
     @asynccontextmanager
     async def open_blob(
-        self, reference: Reference, blob: Descriptor, offset: int = 0
+        self, reference: Reference, blob: Descriptor, offset: int = 0, *, tell: Tell = _nobody_listens
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a blob from an offset on, as they arrive. Raises SizeMismatch too."""
-        path = f"blobs/{blob.digest}"
         async with AsyncExitStack() as stack:
-            headers = {"Range": f"bytes={offset}-"} if offset else {}
-            answer = await stack.enter_async_context(self._ask("GET", reference, path, headers))
-            if answer.status == 416:
-                # Not a registry that knows ranges: read it all and throw away what we have.
-                await stack.aclose()
-                answer = await stack.enter_async_context(self._ask("GET", reference, path, {}))
-            if answer.status not in (200, 206):
-                raise await self._failure(reference, answer, blob)
-            start, end = extent_of(answer, blob, offset)
-            yield Part(answer, skip=offset - start, size=end - offset)
+
+            async def open_at(place: Endpoint) -> Part:
+                async with AsyncExitStack() as opening:
+                    part = await self._open_at(opening, place, reference, blob, offset)
+                    stack.push_async_exit(opening.pop_all())
+                    self._sources[blob.digest] = place
+                    return part
+
+            part = await self._failover.ask(self._sources_of(reference), open_at, tell)
+            try:
+                yield part
+            except RegistryError as error:
+                self._failover.rest(self._sources[blob.digest], error, tell)
+                raise
+
+    def blame(self, blob: Descriptor) -> bool:
+        """The bytes of a blob were wrong: a mirror that sent them is asked last from now on."""
+        place = self._sources.get(blob.digest)
+        return place is not None and self._failover.distrust(place)
 
     async def login(self, registry: str, username: str, password: str) -> None:
         """Show a user name and a password to a registry. Raises LoginFailed."""
         credential = Credential(username, password, "login")
+        place = self._hosts.itself(registry)
 
         async def given(name: str) -> Credential:
             return credential
 
         auth = Authorizer(self._wire, given)
         try:
-            url = await self._base(registry) / "v2" / ""
-            async with self._authorized(auth, "GET", url, registry, "", {}, self._wire.small_total) as answer:
+            url = await self._root(place) / ""
+            async with self._authorized(auth, "GET", url, place, {}, self._wire.small_total) as answer:
                 if answer.status in (401, 403):
                     raise CredentialsRefused(credential.source, await answer.message())
                 if answer.status != 200:
@@ -157,21 +207,46 @@ class HttpRegistry:
 
     # --- asking ------------------------------------------------------------------------------
 
+    def _sources_of(self, reference: Reference) -> list[Endpoint]:
+        """Who is asked for content by its digest."""
+        places = [place for place in self._hosts.endpoints(reference) if place.pulls]
+        if not places:
+            raise RegistryUnreachable(reference.registry, "hosts.toml has no host that may be pulled from")
+        return places
+
+    async def _open_at(
+        self, stack: AsyncExitStack, place: Endpoint, reference: Reference, blob: Descriptor, offset: int
+    ) -> Part:
+        path = f"blobs/{blob.digest}"
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        answer = await stack.enter_async_context(self._ask("GET", place, reference, path, headers))
+        if answer.status == 416 or (answer.status == 206 and _is_of_other_bytes(answer, blob)):
+            # Not a registry that knows ranges: read it all and throw away what we have.
+            await stack.aclose()
+            answer = await stack.enter_async_context(self._ask("GET", place, reference, path, {}))
+        if answer.status not in (200, 206):
+            raise await self._failure(place, reference, answer, blob)
+        if _is_of_other_bytes(answer, blob):
+            answer = answer.as_stored()
+        start, end = extent_of(answer, blob, offset)
+        return Part(answer, skip=offset - start, size=end - offset)
+
     @asynccontextmanager
     async def _ask(
-        self, method: str, reference: Reference, path: str, headers: Mapping[str, str]
+        self, method: str, place: Endpoint, reference: Reference, path: str, headers: Mapping[str, str]
     ) -> AsyncIterator[Answer]:
         """Send a request about one repository and lend the answer, whatever its status."""
         # A blob may take as long as bytes arrive.
         total = None if path.startswith("blobs/") else self._wire.small_total
-        registry, repository = reference.registry, reference.repository
-        url = await self._base(registry) / "v2" / f"{repository}/{path}"
-        asking = self._authorized(self._auth, method, url, registry, repository, headers, total)
+        url = await self._root(place) / f"{place.repository}/{path}"
+        if place.namespace:
+            url = url.with_query(ns=place.namespace)
+        asking = self._authorized(self._auth, method, url, place, headers, total)
         async with AsyncExitStack() as stack:
             try:
                 answer = await stack.enter_async_context(asking)
             except CredentialsRefused as error:
-                raise _denied(reference, error.source, error.detail) from None
+                raise _denied(place, reference, error.source, error.detail) from None
             yield answer
 
     @asynccontextmanager
@@ -180,62 +255,61 @@ class HttpRegistry:
         auth: Authorizer,
         method: str,
         url: URL,
-        registry: str,
-        repository: str,
+        place: Endpoint,
         headers: Mapping[str, str],
         total: float | None,
     ) -> AsyncIterator[Answer]:
         """Send a request, again with an authorization where it is challenged. Raises CredentialsRefused."""
 
+        def at(origin: URL, at_home: bool) -> Place:
+            return Place(place.registry, place.repository, origin, at_home)
+
         async def authorize(hop: URL, at_home: bool) -> str | None:
-            return await auth.header(Place(registry, repository, hop.origin(), at_home))
+            return await auth.header(at(hop.origin(), at_home))
 
         for rounds_left in reversed(range(_AUTH_ROUNDS + 1)):
             async with self._wire.asking(
-                method, url, registry=registry, headers=headers, authorize=authorize, total=total
+                method,
+                url,
+                registry=place.registry,
+                headers=headers,
+                authorize=authorize,
+                trust=place.trust,
+                own_headers=place.headers,
+                total=total,
             ) as answer:
                 is_challenge = answer.status == 401 and "WWW-Authenticate" in answer.headers
                 if not is_challenge or not rounds_left:
                     yield answer
                     return
                 detail = await answer.message()
-            place = Place(registry, repository, answer.url.origin(), answer.at_home)
-            await auth.satisfy(place, answer, detail)
+            await auth.satisfy(at(answer.url.origin(), answer.at_home), answer, detail)
 
-    async def _base(self, registry: str) -> URL:
-        async with self._locks.setdefault(registry, anyio.Lock()):
-            if registry not in self._bases:
-                url = base_url(registry)
-                if (
-                    self._settings.insecure
-                    and url.scheme == "https"
-                    and await self._wire.speaks_plain_http(url / "v2" / "")
-                ):
-                    url = url.with_scheme("http")
-                self._bases[registry] = url
-            return self._bases[registry]
+    async def _root(self, place: Endpoint) -> URL:
+        """The root of the API at a place, with the scheme that is spoken there.
+
+        Plain http is spoken where it is permitted and https is not understood, and never after
+        any other failure of TLS (R08).
+        """
+        root = place.root
+        may_be_plain = place.trust.plain_http or is_loopback(root.host or "")
+        if root.scheme == "http" or not may_be_plain:
+            return root
+        async with self._locks.setdefault(root, anyio.Lock()):
+            if root not in self._roots:
+                is_plain = await self._wire.speaks_plain_http(root / "", place.trust)
+                self._roots[root] = root.with_scheme("http") if is_plain else root
+            return self._roots[root]
 
     # --- answers -----------------------------------------------------------------------------
 
-    def _promise(self, reference: Reference, answer: Answer) -> Descriptor | None:
-        """The descriptor that headers make; None where they do not say enough."""
-        media_type = _manifest_type(reference, answer)
-        length = answer.headers.get("Content-Length", "")
-        digest = _promised_digest(reference, answer.headers)
-        if digest is None or not length.isdecimal():
-            return None
-        size = int(length)
-        if size > DOCUMENT_MAX:
-            raise LimitExceeded(f"the size of the manifest for {reference}", DOCUMENT_MAX, size)
-        return Descriptor(media_type, digest, size)
-
-    async def _resolve_by_reading(self, reference: Reference, path: str) -> Descriptor:
-        async with self._ask("GET", reference, path, _ACCEPT) as answer:
+    async def _resolve_by_reading(self, place: Endpoint, reference: Reference, path: str) -> Descriptor:
+        async with self._ask("GET", place, reference, path, _ACCEPT) as answer:
             if answer.status != 200:
-                raise await self._failure(reference, answer)
-            media_type = _manifest_type(reference, answer)
-            raw = await _read_document(answer, f"manifest for {reference}")
-        promised = _promised_digest(reference, answer.headers)
+                raise await self._failure(place, reference, answer)
+            media_type = manifest_type(reference, answer)
+            raw = await read_document(answer, f"manifest for {reference}")
+        promised = promised_digest(reference, answer.headers)
         digest = Digest.of(raw)
         if promised is not None and promised.algorithm != digest.algorithm:
             # Whoever parses it checks it against the digest it was asked for.
@@ -245,21 +319,21 @@ class HttpRegistry:
         return Descriptor(media_type, digest, len(raw))
 
     async def _failure(
-        self, reference: Reference, answer: Answer, blob: Descriptor | None = None
+        self, place: Endpoint, reference: Reference, answer: Answer, blob: Descriptor | None = None
     ) -> RegistryError:
         """The error that an answer other than the one we want stands for."""
         message = await answer.message()
         if answer.status in (401, 403, 404, 410) and not answer.at_home:
             # A signed address that ran out: the registry gives a new one.
             return RegistryUnavailable(answer.sender, f"it answered {answer.status}")
-        place = Place(reference.registry, reference.repository, answer.url.origin(), answer.at_home)
-        source = self._auth.source(place)
+        asked = Place(place.registry, place.repository, answer.url.origin(), answer.at_home)
+        source = self._auth.source(asked)
         if answer.status in (401, 403):
-            return _denied(reference, source or "anonymous", message)
+            return _denied(place, reference, source or "anonymous", message)
         if answer.status != 404:
             error = failure_of(answer.sender, answer.status, answer.headers, message)
         elif blob is not None:
-            error = ImageNotFound(str(reference), f"the registry has lost its blob {blob.digest}")
+            error = BlobNotFound(str(reference), f"blob {blob.digest} is not there")
         else:
             error = ImageNotFound(str(reference), message or "manifest unknown")
         if source is not None and answer.status in (404, 429):
@@ -268,43 +342,16 @@ class HttpRegistry:
         return error
 
 
-def _manifest_type(reference: Reference, answer: Answer) -> str:
-    media_type = media_type_of(answer.headers)
-    if media_type in HTML:
-        raise RegistryMisbehaved(answer.sender, f"it sent '{media_type}' instead of a manifest")
-    if media_type.startswith(_SCHEMA_1):
-        raise UnsupportedMediaType(
-            f"the manifest for {reference} (pushed by Docker before 1.10; push it again)", "schema 1"
-        )
-    return media_type
+def _is_of_other_bytes(answer: Answer, blob: Descriptor) -> bool:
+    """Not the blob, but a compressed form of it; what has the blob's size only has the wrong label (R22)."""
+    if answer.status == 206:
+        extent = content_range_of(answer.headers)
+        return answer.is_encoded and (extent is None or extent[2] != blob.size)
+    return answer.is_encoded and answer.headers.get("Content-Length") != str(blob.size)
 
 
-def _promised_digest(reference: Reference, headers: Mapping[str, str]) -> Digest | None:
-    """The digest of a manifest: the one in the name, else the registry's. Raises DigestMismatch."""
-    try:
-        claimed = Digest.parse(headers.get("Docker-Content-Digest"))
-    except InvalidManifest:
-        claimed = None
-    wanted = reference.digest
-    if wanted is None:
-        return claimed
-    if claimed is not None and claimed.algorithm == wanted.algorithm and claimed != wanted:
-        raise DigestMismatch(f"manifest for {reference}", str(wanted), str(claimed))
-    return wanted
-
-
-async def _read_document(answer: Answer, what: str) -> bytes:
-    media_type = media_type_of(answer.headers)
-    if media_type in HTML:
-        raise RegistryMisbehaved(answer.sender, f"it sent '{media_type}' instead of a manifest")
-    raw = await answer.read(DOCUMENT_MAX)
-    if len(raw) > DOCUMENT_MAX:
-        raise LimitExceeded(f"the size of {what}", DOCUMENT_MAX, len(raw))
-    return raw
-
-
-def _denied(reference: Reference, source: str, detail: str) -> AccessDenied:
+def _denied(place: Endpoint, reference: Reference, source: str, detail: str) -> AccessDenied:
     error = AccessDenied(str(reference), source)
     if detail:
-        error.add_note(f"{reference.registry} says: {detail}")
+        error.add_note(f"{place.registry} says: {detail}")
     return error

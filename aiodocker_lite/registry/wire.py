@@ -7,49 +7,32 @@ redirect to another origin (distribution specification, "Redirects"; CVE-2026-48
 from __future__ import annotations
 
 import base64
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
 import aiohttp
-import anyio
-from aiohttp.connector import AddrInfoType
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from aiodocker_lite.errors import RegistryMisbehaved, RegistryUnavailable
-from aiodocker_lite.registry.answers import ERROR_MAX, explain, message_of, speaks_plain_http
-from aiodocker_lite.registry.hosts import is_loopback, is_public
+from aiodocker_lite.registry.addresses import authority_of, is_loopback
+from aiodocker_lite.registry.answers import ERROR_MAX, message_of
+from aiodocker_lite.registry.connections import Connections, NotPublic, Response
+from aiodocker_lite.registry.encoding import Decoded, can_undo, encoding_of
+from aiodocker_lite.registry.failures import ProxyFailed, explain, speaks_plain_http
+from aiodocker_lite.registry.hosts import Hosts
+from aiodocker_lite.registry.trust import Trust
 from aiodocker_lite.settings import Settings
 
 REDIRECTS = {301, 302, 303, 307, 308}
 _HOPS_MAX = 10
-_CONNECT_MAX = 30.0
-_HEADER_MAX = 32 * 1024
-_BUFFER = 256 * 1024
-"""Bytes of a body that are kept before the socket is left alone; more costs memory and saves no time."""
-_TRANSPORT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+_TRANSPORT_ERRORS = (aiohttp.ClientError, ProxyFailed, TimeoutError, OSError)
 
 Authorize = Callable[[URL, bool], Awaitable[str | None]]
 """The Authorization header for a URL; the flag says that no other origin was visited before."""
-
-
-class _NotPublic(OSError):
-    """An address that strangers may not send us to."""
-
-
-class _Response(aiohttp.ClientResponse):
-    """Remembers who sent it, for a short body gives its connection back before anybody can ask."""
-
-    from_public = False
-
-    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        peer = connection.transport.get_extra_info("peername") if connection.transport else None
-        self.from_public = peer is not None and is_public(peer[0])
-        return await super().start(connection)
 
 
 class Body:
@@ -58,9 +41,10 @@ class Body:
     A plain iterator and not a generator: one that is left half-way has nothing to clean up.
     """
 
-    def __init__(self, content: aiohttp.StreamReader, sender: str) -> None:
+    def __init__(self, content: aiohttp.StreamReader, sender: str, url: URL) -> None:
         self._content = content
         self._sender = sender
+        self._url = url
 
     def __aiter__(self) -> Self:
         return self
@@ -69,7 +53,7 @@ class Body:
         try:
             chunk = await self._content.readany()
         except _TRANSPORT_ERRORS as error:
-            raise explain(error, self._sender, known=True) from error
+            raise explain(error, self._sender, self._url, known=True) from error
         if not chunk:
             raise StopAsyncIteration
         return chunk
@@ -89,9 +73,26 @@ class Answer:
     from_public: bool
     """It came over the internet; such a host may not send us to an address of this network."""
     authorization: str | None = field(repr=False)
-    body: Body = field(repr=False)
+    body: AsyncIterator[bytes] = field(repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
     """What was sent, where a form was."""
+
+    @property
+    def is_encoded(self) -> bool:
+        """Somebody on the way has compressed it, though nobody asked for that."""
+        return bool(encoding_of(self.headers))
+
+    def as_stored(self) -> Answer:
+        """The same answer without the encoding, where it is one that can be undone."""
+        encoding = encoding_of(self.headers)
+        if not can_undo(encoding):
+            return self
+        headers = self.headers.copy()
+        for name in ("Content-Encoding", "Content-Length"):
+            headers.popall(name, None)
+        return replace(
+            self, headers=CIMultiDictProxy(headers), body=Decoded(self.body, encoding, self.sender)
+        )
 
     async def read(self, limit: int) -> bytes:
         """The body, and one piece more than `limit` bytes of it at most."""
@@ -109,20 +110,21 @@ class Answer:
         Some repeat what they were told in confidence: that is left out.
         """
         with suppress(RegistryUnavailable):
-            return message_of(
-                await self.read(ERROR_MAX), _secrets_in(self.authorization or "", self.form or {})
-            )
+            body = await self.as_stored().read(ERROR_MAX)
+            return message_of(body, _secrets_in(self.authorization or "", self.form or {}))
         return ""
 
 
 class Wire:
-    """The connections of one engine; an async context manager that closes them."""
+    """The requests of one engine; an async context manager that closes their connections."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, hosts: Hosts | None = None) -> None:
         self.small_total = 4 * settings.idle_timeout
         """Seconds that anything but a blob may take in all."""
-        self._settings = settings
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._hosts = hosts or Hosts(settings)
+        self._connections = Connections(settings)
+        self._trusts: dict[URL, Trust] = {}
+        """By origin: who was asked, and what was expected of them."""
         self._known: set[URL] = set()
 
     async def __aenter__(self) -> Self:
@@ -131,10 +133,7 @@ class Wire:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with anyio.CancelScope(shield=True):
-            for session in self._sessions.values():
-                await session.close()
-        self._sessions.clear()
+        await self._connections.close()
 
     @asynccontextmanager
     async def asking(
@@ -145,26 +144,32 @@ class Wire:
         registry: str,
         headers: Mapping[str, str],
         authorize: Authorize,
+        trust: Trust | None = None,
+        referrer: URL | None = None,
+        own_headers: Iterable[tuple[str, str]] = (),
         form: Mapping[str, str] | None = None,
         public_only: bool = False,
         total: float | None = None,
     ) -> AsyncIterator[Answer]:
         """Send a request, follow redirects, lend the answer; its connection is free or closed after.
 
-        `registry` is for messages; a `form` goes to no other origin; `public_only` refuses addresses
-        of this machine and network; `total` is the time limit of each hop in seconds. Raises
-        RegistryUnavailable, RegistryMisbehaved.
+        `registry` is for messages; `trust` is what is known about the host, else it is what is known
+        in general and what the `referrer` brings along; `own_headers` and a `form` go to no other
+        origin; `public_only` refuses addresses of this machine and network; `total` is the time limit
+        of each hop in seconds. Raises RegistryUnavailable, RegistryMisbehaved, UnusableConfig.
         """
         url, at_home = start, True
+        trust = trust or self._trust(url, referrer)
         for _ in range(_HOPS_MAX + 1):
             authorization = await authorize(url, at_home)
             secret = {"Authorization": authorization} if authorization else {}
-            sender = registry if at_home else f"{url.host} (where {registry} sends us)"
-            response = await self._hop(method, url, {**headers, **secret}, sender, public_only, total, form)
+            sent = {**headers, **(dict(own_headers) if at_home else {}), **secret}
+            sender = registry if at_home else f"{authority_of(url)} (where {registry} sends us)"
+            response = await self._hop(method, url, sent, sender, trust, public_only, total, form)
+            public = public_only or response.from_public
             try:
                 if response.status not in REDIRECTS or "Location" not in response.headers:
-                    body = Body(response.content, sender)
-                    public = public_only or response.from_public
+                    body = Body(response.content, sender, url)
                     yield Answer(
                         response.status,
                         response.headers,
@@ -186,27 +191,43 @@ class Wire:
                     raise RegistryMisbehaved(
                         registry, f"it sends us to {target.host} with what is for itself"
                     )
-                at_home = False
-                public_only = public_only or response.from_public
+                at_home, public_only, trust = False, public, self._trust(target, url)
             url = target
         raise RegistryMisbehaved(registry, f"it redirects more than {_HOPS_MAX} times")
 
-    async def speaks_plain_http(self, url: URL) -> bool:
+    async def speaks_plain_http(self, url: URL, trust: Trust) -> bool:
         """Whether a server that was asked over https shows that it only knows http.
 
         Raises RegistryUnavailable where it shows nothing, above all after any other failure of TLS.
         """
         try:
-            response = await self._request("GET", url, {}, False, self._settings.idle_timeout)
+            response = await self._connections.request(
+                "GET", url, {}, trust, public_only=False, total=self.small_total
+            )
         except _TRANSPORT_ERRORS as error:
             refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(
                 error.os_error, ConnectionRefusedError
             )
             if speaks_plain_http(error) or (refused and url.explicit_port is None):
                 return True
-            raise explain(error, url.host or "", known=False) from error
-        response.release()
-        return False
+            proxy = self._connections.proxy_for(url)
+            failure = explain(
+                error, authority_of(url), url, known=False, certified=bool(trust.pairs), proxy=proxy
+            )
+        else:
+            response.release()
+            return False
+        raise failure
+
+    def permits_http(self, referrer: URL, host: str) -> bool:
+        """Plain http: never named by a https page, and else only on this machine or where it is configured."""
+        permitted = self._trusts.get(referrer.origin(), Trust()).plain_http
+        return referrer.scheme == "http" and (permitted or is_loopback(host))
+
+    def _trust(self, url: URL, referrer: URL | None) -> Trust:
+        own = self._hosts.trust_of(authority_of(url))
+        sender = self._trusts.get(referrer.origin()) if referrer else None
+        return sender.and_for(own) if sender else own
 
     def _target(self, url: URL, location: str, registry: str) -> URL:
         """Where a redirect leads. Raises RegistryMisbehaved where it may not."""
@@ -223,75 +244,35 @@ class Wire:
             raise RegistryMisbehaved(registry, f"it redirects to plain http at {host}")
         return target
 
-    def permits_http(self, referrer: URL, host: str) -> bool:
-        """Plain http: never named by a https page, and else only on this machine or with --insecure."""
-        return referrer.scheme == "http" and (self._settings.insecure or is_loopback(host))
-
     async def _hop(
         self,
         method: str,
         url: URL,
         headers: Mapping[str, str],
         sender: str,
+        trust: Trust,
         public_only: bool,
         total: float | None,
         form: Mapping[str, str] | None,
-    ) -> _Response:
+    ) -> Response:
         known = url.origin() in self._known
+        self._trusts[url.origin()] = trust
         try:
-            response = await self._request(method, url, headers, public_only, total, form)
-        except aiohttp.ClientResponseError as error:
-            # Not `from error`: it carries the request's headers.
-            failure = explain(error, sender, known=known)
+            response = await self._connections.request(
+                method, url, headers, trust, public_only=public_only, total=total, form=form
+            )
         except _TRANSPORT_ERRORS as error:
-            if isinstance(getattr(error, "os_error", None), _NotPublic):
+            if isinstance(getattr(error, "os_error", error), NotPublic):
                 raise RegistryMisbehaved(
                     sender, "it is inside this network, where a registry of the internet may not send us"
                 ) from error
-            raise explain(error, sender, known=known) from error
+            proxy = self._connections.proxy_for(url)
+            failure = explain(error, sender, url, known=known, certified=bool(trust.pairs), proxy=proxy)
         else:
             self._known.add(url.origin())
             return response
+        # Not `from error`: it may carry the request's headers, or the URL of a proxy with its password.
         raise failure
-
-    async def _request(
-        self,
-        method: str,
-        url: URL,
-        headers: Mapping[str, str],
-        public_only: bool,
-        total: float | None,
-        form: Mapping[str, str] | None = None,
-    ) -> _Response:
-        idle = self._settings.idle_timeout
-        timeout = aiohttp.ClientTimeout(
-            total=total, connect=None, sock_connect=min(idle, _CONNECT_MAX), sock_read=idle
-        )
-        response = await self._session(public_only).request(
-            method, url, headers=headers, data=form, timeout=timeout, allow_redirects=False
-        )
-        assert isinstance(response, _Response)
-        return response
-
-    def _session(self, public_only: bool) -> aiohttp.ClientSession:
-        """Two sets of connections: what was checked when it was dialled is not mixed with what was not."""
-        if public_only not in self._sessions:
-            connector = aiohttp.TCPConnector(
-                limit=0,  # how much is asked at once is for those to decide who ask
-                ssl=not self._settings.insecure,
-                socket_factory=_public_socket if public_only else None,
-            )
-            self._sessions[public_only] = aiohttp.ClientSession(
-                connector=connector,
-                response_class=_Response,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # a blob is the bytes that have the digest
-                read_bufsize=_BUFFER,
-                max_line_size=_HEADER_MAX,  # signed URLs are long
-                max_field_size=_HEADER_MAX,
-                headers={"User-Agent": "aiodocker-lite", "Accept-Encoding": "identity"},
-            )
-        return self._sessions[public_only]
 
 
 def _secrets_in(authorization: str, form: Mapping[str, str]) -> Iterator[str]:
@@ -299,11 +280,3 @@ def _secrets_in(authorization: str, form: Mapping[str, str]) -> Iterator[str]:
     scheme, _, value = authorization.partition(" ")
     password = base64.b64decode(value).decode().partition(":")[2] if scheme == "Basic" else ""
     yield from filter(None, (value, password, form.get("refresh_token")))
-
-
-def _public_socket(info: AddrInfoType) -> socket.socket:
-    """A socket for the address that is about to be dialled: no name can say one thing and be another."""
-    family, kind, protocol, _, address = info
-    if not is_public(str(address[0])):
-        raise _NotPublic("the address is not public")
-    return socket.socket(family, kind, protocol)

@@ -10,6 +10,7 @@ import pytest
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import (
     AccessDenied,
+    BlobNotFound,
     DigestMismatch,
     ImageNotFound,
     LimitExceeded,
@@ -190,7 +191,7 @@ async def test_the_name_of_a_blob_that_is_not_there(
 ) -> None:
     """The manifest is there and the blob is not: the registry lost it."""
     name = open_registry.push(layout, "team/app:v1")
-    with pytest.raises(ImageNotFound, match=f"lost its blob {OTHER}"):
+    with pytest.raises(BlobNotFound, match=f"not complete in its registry: blob {OTHER}"):
         await client().blob(Reference.parse(name), Descriptor("x", OTHER, 10))
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import Callable
+
 import pytest
 
 from aiodocker_lite.errors import (
-    ImageNotFound,
+    BlobNotFound,
     RateLimited,
     RegistryError,
     RegistryMisbehaved,
     RegistryUnavailable,
     SizeMismatch,
 )
-from tests.fakes.images import Image
+from tests.fakes.images import Image, noise
 from tests.fakes.registry import (
     FakeRegistry,
     Fault,
@@ -92,7 +96,7 @@ async def test_a_shorter_range_than_asked_is_taken(
         (cut_unsaid(500), RegistryUnavailable, "bytes early", True),
         (status(429, Retry_After="5"), RateLimited, "scripted 429", True),
         (status(503), RegistryUnavailable, "503", True),
-        (status(404), ImageNotFound, "lost its blob", False),
+        (status(404), BlobNotFound, "not complete in its registry", False),
         (status(418), RegistryMisbehaved, "418", False),
         (with_body(b"<html>login</html>"), RegistryMisbehaved, "'text/html'", False),
         (with_body(b"{}", "application/json"), SizeMismatch, "expected", False),
@@ -134,13 +138,73 @@ async def test_a_label_on_the_right_bytes_is_ignored(
     assert await read(client, fake, app, 0) == app.layers[0].raw
 
 
-async def test_an_encoding_nobody_asked_for_is_named(
+def in_two_members(raw: bytes) -> bytes:
+    return gzip.compress(raw[:1000]) + gzip.compress(raw[1000:])
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("length", [None, -1])
+@pytest.mark.parametrize(
+    ("encoding", "encode"),
+    [("gzip", gzip.compress), ("X-GZIP", in_two_members), ("deflate", zlib.compress)],
+)
+async def test_an_encoding_nobody_asked_for_is_undone(
+    fake: FakeRegistry,
+    app: Image,
+    client: NewClient,
+    encoding: str,
+    encode: Callable[[bytes], bytes],
+    length: int | None,
+    offset: int,
+) -> None:
+    """R22: a cache that compresses what it passes on; its ranges are of other bytes, so all is read."""
+    raw = app.layers[0].raw
+    encoded, headers = encode(raw), {"Content-Encoding": encoding}
+    whole = answering(Reply(200, encoded, headers, length=length))
+    extent = {**headers, "Content-Range": f"bytes 1000-{len(encoded) - 1}/{len(encoded)}"}
+    part = answering(Reply(206, encoded[1000:], extent))
+    fake.script("GET", "/blobs/", *([part] if offset else []), whole)
+    assert await read(client, fake, app, offset) == raw[offset:]
+
+
+async def test_a_range_with_a_wrong_label_is_a_range(
     fake: FakeRegistry, app: Image, client: NewClient
 ) -> None:
-    """R22: other bytes than the blob's."""
-    fake.script("GET", "/blobs/", answering(Reply(200, b"\x1f\x8b", {"Content-Encoding": "gzip"}, length=-1)))
-    with pytest.raises(RegistryMisbehaved, match="encoding 'gzip'"):
+    """R22: it says that it is of our bytes, so what we have is kept."""
+    fake.script("GET", "/blobs/", with_headers(Content_Encoding="gzip"))
+    assert await read(client, fake, app) == app.layers[0].raw[OFFSET:]
+    assert len(fake.asked("GET", "/blobs/")) == 1
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "zstd"])
+async def test_an_encoding_that_cannot_be_undone_is_named(
+    fake: FakeRegistry, app: Image, client: NewClient, encoding: str
+) -> None:
+    """R22: refused, and not taken for the blob."""
+    fake.script("GET", "/blobs/", answering(Reply(200, b"abc", {"Content-Encoding": encoding}, length=-1)))
+    with pytest.raises(RegistryMisbehaved, match=f"encoding '{encoding}'"):
         await read(client, fake, app, 0)
+
+
+@pytest.mark.parametrize("broken", [b"\x1f\x8b", b"not gzip", gzip.compress(noise(100))[:-1]])
+async def test_a_broken_encoding_is_worth_another_try(
+    fake: FakeRegistry, app: Image, client: NewClient, broken: bytes
+) -> None:
+    """R22: cut on the way."""
+    fake.script("GET", "/blobs/", answering(Reply(200, broken, {"Content-Encoding": "gzip"}, length=-1)))
+    with pytest.raises(RegistryUnavailable, match="encoding of what it sent is damaged"):
+        await read(client, fake, app, 0)
+
+
+async def test_a_bomb_is_not_inflated(fake: FakeRegistry, app: Image, client: NewClient) -> None:
+    """R22: a gigabyte of zeros comes in pieces, and who reads it stops at the size that was promised."""
+    bomb = gzip.compress(bytes(1 << 26)) * 16
+    fake.script("GET", "/blobs/", answering(Reply(200, bomb, {"Content-Encoding": "gzip"})))
+    with pytest.raises(SizeMismatch):
+        await client().blob(fake.reference("app"), app.config.descriptor)
+    fake.script("GET", "/blobs/", answering(Reply(200, bomb, {"Content-Encoding": "gzip"})))
+    async with client().open_blob(fake.reference("app"), app.layers[0].descriptor) as chunks:
+        assert len(await anext(aiter(chunks))) <= 1 << 20
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410])

@@ -66,7 +66,7 @@ def test_names_mean_what_docker_means(text: str, full: str, familiar: str) -> No
         ("a..b", "'a..b' may only have"),
         ("a___b", "'a___b' may only have"),
         ("a/../b", "'..' may only have"),
-        ("https://host/a", "registry 'https:' is not a host name"),
+        ("https://host/a", "a name has no scheme; write host/a"),
         ("host:port/a", "registry 'host:port' is not a host name"),
         ("-h.com/a", "registry '-h.com' is not a host name"),
         ("h.com/" + "a" * 250, "longer than 255"),
