@@ -22,6 +22,7 @@ IDENTITY_TOKEN = "id.entity-token"
 _PACKAGES = {
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
+    "nginx": "nginx-light",
     "openssl": "openssl",
     "skopeo": "skopeo",
 }
@@ -72,14 +73,15 @@ class RealRegistry:
     """`USER:PASSWORD`, where it wants them."""
     tokens: TokenServer | None = None
 
-    def push(self, layout: Path, name: str, ref: str = "latest") -> str:
+    def push(self, layout: Path, name: str, ref: str = "latest", certificates: Path | None = None) -> str:
         """Copy an image of an OCI layout here by `skopeo copy`; returns its full name."""
         full = f"{self.address}/{name}"
         secret = [f"--dest-creds={self.credentials}"] if self.credentials else ["--dest-no-creds"]
         command = [program("skopeo"), "--insecure-policy", "copy", "--quiet", "--all", "--preserve-digests"]
         source, target = f"oci:{layout}:{ref}", f"docker://{full}"
+        tls = f"--dest-cert-dir={certificates}" if certificates else "--dest-tls-verify=false"
         done = subprocess.run(
-            [*command, "--dest-tls-verify=false", *secret, source, target],
+            [*command, tls, *secret, source, target],
             capture_output=True,
             text=True,
             check=False,
@@ -89,26 +91,34 @@ class RealRegistry:
 
 
 @contextmanager
-def running_registry(directory: Path, auth: Mapping[str, object]) -> Iterator[str]:
+def running_registry(
+    directory: Path, auth: Mapping[str, object], tls: Mapping[str, object] | None = None
+) -> Iterator[str]:
     """Start `docker-registry serve`; yields its address when it answers."""
-    port = _free_port()
+    port = free_port()
     config = {
         "version": "0.1",
         "log": {"level": "warn", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(directory / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": f"127.0.0.1:{port}", "secret": "not one"},
+        "http": {"addr": f"127.0.0.1:{port}", "secret": "not one", **({"tls": tls} if tls else {})},
         **({"auth": auth} if auth else {}),
     }
     # JSON is YAML too.
     (directory / "config.yml").write_text(json.dumps(config))
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program("docker-registry"), "serve", str(directory / "config.yml")], stdout=log, stderr=log
-        )
+    command = [program("docker-registry"), "serve", str(directory / "config.yml")]
+    with running(command, port, directory / "log"):
+        yield f"localhost:{port}"
+
+
+@contextmanager
+def running(command: list[str], port: int, log: Path) -> Iterator[None]:
+    """A server for as long as the block lasts, which begins when it listens."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     SERVERS.add(process.pid)
     try:
-        _wait_for(port, process, directory / "log")
-        yield f"localhost:{port}"
+        _wait_for(port, process, log)
+        yield
     finally:
         process.terminate()
         process.wait()
@@ -241,7 +251,8 @@ def _encoded(content: bytes) -> bytes:
     return base64.urlsafe_b64encode(content).rstrip(b"=")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -251,10 +262,10 @@ def _free_port() -> int:
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(200):
         if process.poll() is not None:
-            raise RuntimeError(f"docker-registry ended: {log.read_text()}")
+            raise RuntimeError(f"{process.args!r} ended: {log.read_text()}")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        # The registry says nothing that could be waited for.
+        # These servers say nothing that could be waited for.
         time.sleep(0.05)
-    raise TimeoutError(f"docker-registry does not answer: {log.read_text()}")
+    raise TimeoutError(f"{process.args!r} does not answer: {log.read_text()}")

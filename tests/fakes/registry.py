@@ -159,6 +159,10 @@ class FakeRegistry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
+        for connection in self._server.connections if self._tls else ():
+            # TLS would wait for the other side's goodbye, and not be closed before the loop is.
+            if connection.transport is not None:
+                connection.transport.abort()
         with anyio.CancelScope(shield=True):
             await self._runner.cleanup()
 
