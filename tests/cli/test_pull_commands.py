@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 from anyio.streams.text import TextReceiveStream
 
 from tests.fakes.archives import classic, parts, tar
-from tests.fakes.commands import Adl, Names, command, environment
+from tests.fakes.certificates import Authority
+from tests.fakes.commands import Adl, Done, Names, command, environment
 from tests.fakes.images import image, layer, noise
 from tests.fakes.registry import FakeRegistry, Reply, cut
 from tests.fakes.stores import flaws, layer_files
@@ -108,6 +110,18 @@ def test_a_platform_can_be_chosen(adl: Adl, names: Names) -> None:
         (["REGISTRY/cli/box:no"], 1, "manifest for REGISTRY/cli/box:no not found: manifest unknown"),
         (["localhost:1/x"], 1, "cannot reach localhost:1: connection refused"),
         (["nobody.invalid/x"], 1, "cannot reach nobody.invalid: the host name is not known"),
+        (["localhost:99999/x"], 1, "cannot reach localhost:99999: 99999 is no port, for ports end at 65535"),
+        (
+            ["https://a.example/x"],
+            125,
+            "invalid reference format: 'https://a.example/x': a name has no scheme; write a.example/x",
+        ),
+        (["--tls-verify", "no", "x"], 125, "invalid value for --tls-verify: it is true or false, not 'no'"),
+        (
+            ["--cert-dir", "/nothing", "x.invalid/x"],
+            125,
+            "cannot use /nothing: it cannot be read: No such file",
+        ),
         (["Alpine"], 125, "invalid reference format: 'Alpine': the repository name 'Alpine' must be lower"),
         ([], 125, "Missing argument 'NAME[:TAG|@DIGEST]...'."),
         (["--nothing", "x"], 125, "No such option: --nothing"),
@@ -126,6 +140,46 @@ def test_what_cannot_be_pulled_is_one_sentence(
     assert done.sentence.startswith(sentence.replace("REGISTRY", here)), done.err
     assert "Status:" not in done.out
     assert not any(line.startswith("Digest") for line in done.out.splitlines())
+
+
+@pytest.mark.parametrize("options", [["--cert-dir", "DIR"], ["--tls-verify=false"], ["--insecure"], []])
+async def test_a_registry_with_a_private_authority(adl: Adl, tmp_path: Path, options: list[str]) -> None:
+    """On this machine too, TLS is TLS: with its authority, without checking, or not at all."""
+    authority = Authority.make(tmp_path / "authority")
+    directory = tmp_path / "trusted"
+    directory.mkdir()
+    shutil.copy(authority.certificate, directory)
+    async with FakeRegistry(tls=authority.server("registry")) as fake:
+        fake.add("app", "latest", image(layer({"etc/": b"", "etc/a": b"b"})))
+        words = [word.replace("DIR", str(directory)) for word in options]
+        done = await anyio.to_thread.run_sync(lambda: adl("pull", *words, f"{fake.address}/app"))
+        if options:
+            assert done.code == 0, done.err
+        else:
+            assert done.sentence.startswith(
+                f"cannot reach {fake.address}: its certificate is of an authority"
+            )
+
+
+async def test_notices_and_notes_about_mirrors(adl: Adl, tmp_path: Path) -> None:
+    """Who was passed over on the way, and who was asked in vain at the end; `run` has them too."""
+    async with FakeRegistry() as fake, FakeRegistry() as mirror:
+        fake.add("app", "latest", image(layer({"etc/": b"", "etc/a": b"b"})))
+        config = tmp_path / "registries.conf"
+        config.write_text(
+            f'[[registry]]\nlocation="{fake.address}"\nmirror=[{{location="{mirror.address}"}}]\n'
+        )
+        env = {"CONTAINERS_REGISTRIES_CONF": str(config)}
+
+        def both() -> tuple[Done, Done]:
+            missing = f"{fake.address}/nothing"
+            return adl("pull", f"{fake.address}/app", env=env), adl("run", missing, env=env)
+
+        done, failed = await anyio.to_thread.run_sync(both)
+    assert done.code == 0
+    assert f"The mirror {mirror.address} is passed over: manifest unknown" in done.err
+    assert failed.code == 125
+    assert f"also asked: {mirror.address} (manifest unknown)" in failed.err
 
 
 def test_progress_can_be_read_by_programs(adl: Adl, names: Names) -> None:
