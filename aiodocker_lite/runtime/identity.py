@@ -63,6 +63,15 @@ def held() -> int:
         return next(int(line.split()[1], 16) for line in file if line.startswith("CapPrm"))
 
 
+def keeps_groups() -> bool:
+    """In a user namespace that one without privileges made, nobody gets rid of a group."""
+    try:
+        with open("/proc/self/setgroups") as file:  # noqa: PTH123 - pathlib is slow to import
+            return file.read() == "deny\n"
+    except FileNotFoundError:  # a kernel without user namespaces
+        return False
+
+
 def give_up_rights(
     user: dict[str, Any], capabilities: dict[str, list[str]], *, permitted: int, keeps_groups: bool
 ) -> None:
@@ -107,10 +116,13 @@ def _become(user: dict[str, Any], *, keeps_groups: bool) -> None:
         if os.geteuid() != 0:
             return  # without namespaces, the caller is all the root there is
         try:
-            if not keeps_groups:
+            # What is so already may be forbidden to be made so.
+            if not keeps_groups and os.getgroups() != user["groups"]:
                 os.setgroups(user["groups"])
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
+            if os.getresgid() != (gid, gid, gid):
+                os.setresgid(gid, gid, gid)
+            if os.getresuid() != (uid, uid, uid):
+                os.setresuid(uid, uid, uid)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise

@@ -123,7 +123,7 @@ def _become_container(job: dict[str, Any], engine: Engine, parent: int) -> NoRet
     # Nobody inside may look into this process before it is theirs (X01).
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     os.setsid()  # without a terminal of its own nothing can be typed into the caller's (X18)
-    permitted = identity.held()
+    permitted, keeps_groups = identity.held(), identity.keeps_groups()
     root = _make_root(job, spec)
     user = _ask_for_user(root, engine, process["user"].get("username", ""))
     environment = command.environment_of(process["env"], user["home"])
@@ -133,9 +133,7 @@ def _become_container(job: dict[str, Any], engine: Engine, parent: int) -> NoRet
         files, arguments, environment = lesser.outside_command(root, arguments, environment)
     else:
         files = command.candidates(arguments[0], environment.get("PATH", ""))
-    identity.give_up_rights(
-        user, process["capabilities"], permitted=permitted, keeps_groups=job["keeps_groups"]
-    )
+    identity.give_up_rights(user, process["capabilities"], permitted=permitted, keeps_groups=keeps_groups)
     _die_with_parent()
     _end_if_orphaned(parent)
     command.close_on_execute()

@@ -1,7 +1,7 @@
 """Which isolation this host permits, found out by trying, and what to say when it is less.
 
-Four rungs: all namespaces, the same inside a user namespace, a chroot, nothing. A step down is
-never silent.
+Four rungs: all namespaces, the same inside a user namespace, a chroot, nothing. Being lower than
+could be expected is never silent.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Ladder:
     cause: str = ""
     """Why it is no better rung."""
     warnings: tuple[str, ...] = ()
-    """One sentence for each step down."""
+    """What is used instead of what a user may expect, in sentences."""
 
     @property
     def is_isolated(self) -> bool:
@@ -88,7 +88,7 @@ def probe(where: Path | None = None) -> Ladder:
         _has_cgroup_access(),
         *maps,
         "; ".join(f"{refused}: {why}" for refused, why in refusals.items()),
-        _warnings(rung, refusals, overlay_refusal),
+        _warnings(rung, overlay_refusal),
     )
 
 
@@ -111,18 +111,18 @@ def _find_rung(capabilities: int, refusals: dict[Rung, str], where: Path | None)
     return Rung.NONE, ""
 
 
-def _warnings(rung: Rung, refusals: dict[Rung, str], overlay_refusal: str) -> tuple[str, ...]:
+def _warnings(rung: Rung, overlay_refusal: str) -> tuple[str, ...]:
     found = []
     if overlay_refusal:
         found.append(
             f"Warning: Overlay mounts are not permitted ({overlay_refusal}). Layers are copied for each container."
         )
     # For an ordinary user, a user namespace is the top of the ladder.
-    if Rung.NAMESPACES in refusals and os.geteuid() == 0:
+    if rung is Rung.USER_NAMESPACES and os.geteuid() == 0:
         found.append("Warning: Namespaces of the host's root are not permitted. Using a user namespace.")
-    if Rung.USER_NAMESPACES in refusals:
+    if rung is Rung.CHROOT:
         found.append("Warning: User namespaces are not permitted. Using a chroot.")
-    if Rung.CHROOT in refusals:
+    if rung is Rung.NONE:
         found.append("Warning: Namespace isolation is not permitted. Executing without isolation.")
     return tuple(found)
 

@@ -109,7 +109,6 @@ def _job(spec: dict[str, Any], rootfs: Rootfs, rung: Rung) -> dict[str, Any]:
         "spec": spec,
         "rung": str(rung),
         "parent": os.getpid(),
-        "keeps_groups": rung is Rung.USER_NAMESPACES and not _may_set_groups(spec),
         "rootfs": {
             "root": str(rootfs.root),
             "lowers": [str(lower) for lower in rootfs.lowers],

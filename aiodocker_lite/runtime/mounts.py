@@ -131,7 +131,14 @@ def _mount(root: int, mount: dict[str, Any]) -> None:
                 tree = _bound("/sys", [*options, "ro"])
             syscalls.move_mount(tree, _directory(root, target))
         case _:
-            tree = _new(kind, options, name=mount["source"])
+            try:
+                tree = _new(kind, options, name=mount["source"])
+            except OSError as error:
+                others = [option for option in options if not option.startswith("gid=")]
+                if error.errno != errno.EINVAL or others == options:
+                    raise
+                # A group that this user namespace does not have: without one, it is the process's own.
+                tree = _new(kind, others, name=mount["source"])
             syscalls.move_mount(tree, _directory(root, target))
     if (target, kind) == ("/dev", "tmpfs"):
         devices.populate(directory_inside(root, target))

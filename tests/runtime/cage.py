@@ -4,6 +4,9 @@ ordinary-user   another user than root, in none of root's groups
 root-of-little  root without CAP_SYS_ADMIN
 chroot          the same, where nobody may make a user namespace
 nothing         an ordinary user, where nobody may make a user namespace
+one-id          root of a user namespace in which there is no other id
+one-id-chroot   the same without CAP_SYS_ADMIN, where nobody may make a user namespace
+one-id-nothing  the same without CAP_SYS_CHROOT
 
 Has to be started as root. The interpreter may be in a directory that only root can enter: it is
 then shown at the same path, in a mount namespace of this process.
@@ -19,7 +22,7 @@ from pathlib import Path
 from aiodocker_lite import syscalls
 
 NOBODY = 65534
-_CAP_SYS_ADMIN = 21
+_CAP_SYS_CHROOT, _CAP_SYS_ADMIN = 18, 21
 
 
 def show(paths: list[Path]) -> None:
@@ -64,24 +67,33 @@ def forbid_user_namespaces() -> None:
     Path("/proc/sys/user/max_user_namespaces").write_text("0")
 
 
+def keep_one_id() -> None:
+    """Go into a user namespace as its root, as `unshare -U -r` does."""
+    syscalls.unshare(syscalls.CLONE_NEWUSER)
+    for name, text in (("setgroups", "deny"), ("uid_map", "0 0 1"), ("gid_map", "0 0 1")):
+        Path(f"/proc/self/{name}").write_text(text)
+
+
 def become_nobody() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
-def drop_administration() -> None:
-    syscalls.prctl(syscalls.PR_CAPBSET_DROP, _CAP_SYS_ADMIN)
-
-
 def main(rights: str, command: list[str]) -> None:
     show_python()
+    if rights.startswith("one-id"):
+        keep_one_id()
+    if rights in ("one-id-chroot", "one-id-nothing"):
+        Path("/proc/sys/user/max_user_namespaces").write_text("0")
     if rights in ("chroot", "nothing"):
         forbid_user_namespaces()
     if rights in ("ordinary-user", "nothing"):
         become_nobody()
-    if rights in ("chroot", "root-of-little"):
-        drop_administration()
+    if rights in ("chroot", "root-of-little", "one-id-chroot", "one-id-nothing"):
+        syscalls.prctl(syscalls.PR_CAPBSET_DROP, _CAP_SYS_ADMIN)
+    if rights == "one-id-nothing":
+        syscalls.prctl(syscalls.PR_CAPBSET_DROP, _CAP_SYS_CHROOT)
     os.execv(command[0], command)
 
 
