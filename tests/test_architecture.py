@@ -15,7 +15,7 @@ import aiodocker_lite
 PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
-    "options", "inflate", "removal", "copying",
+    "options", "inflate", "removal", "copying", "subids",
 }  # fmt: skip
 ROOMS = {"registry", "fetch", "layer", "store", "archive", "snapshot", "users", "bundle", "runtime", "serve"}
 CONDUCTORS = {"pull", "load", "bring", "run", "remove"}

@@ -21,7 +21,9 @@ USER, PASSWORD = "alice", "correct horse: battery"
 IDENTITY_TOKEN = "id.entity-token"
 _PACKAGES = {
     "docker-registry": "docker-registry",
+    "getsubids": "uidmap",
     "htpasswd": "apache2-utils",
+    "newuidmap": "uidmap",
     "nginx": "nginx-light",
     "openssl": "openssl",
     "skopeo": "skopeo",
