@@ -22,6 +22,7 @@ from aiodocker_lite.errors import ContentError, RegistryError, one_error
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch import OpenAt, fetch_blob
 from aiodocker_lite.layer.pool import Job, JoinJob, Unpackers, WaitBeyond
+from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.layer.unpack import Unpacked
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
 from aiodocker_lite.settings import Settings
@@ -44,7 +45,7 @@ class Tools:
     store: Store
     unpackers: Unpackers
     downloads: anyio.CapacityLimiter
-    privileged: bool
+    owners: Owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +84,27 @@ async def _join_uppermost(diff_ids: tuple[Digest, ...], tools: Tools) -> None:
     """Settle what the last of these layers left open until the layers below it are known."""
     store, (*lower, diff_id) = tools.store, diff_ids
     chain = chain_ids(diff_ids)[-1]
-    record = store.layers.find(diff_id)
-    if record is None or not record.loose_ends or store.joints.has(chain):
+    owners = str(tools.owners)
+    record = store.layers.find(diff_id, owners)
+    if record is None or not record.loose_ends or store.joints.has(chain, owners):
         return
     async with hold(store.paths.lock(f"joint-{chain}")):
-        lowers = store.directories(lower)
-        if lowers is None or store.joints.has(chain):
+        lowers = store.directories(lower, owners)
+        if lowers is None or store.joints.has(chain, owners):
             return
         stage, unstage = partial(store.joints.stage, chain), partial(store.joints.unstage, chain)
         async with _staged(stage, unstage) as joint:
             job = JoinJob(
-                diff_id, store.layers.files(diff_id), tuple(reversed(lowers)), joint, tools.privileged
+                diff_id, store.layers.files(diff_id), tuple(reversed(lowers)), joint, tools.owners.privileged
             )
             needed = await tools.unpackers.join(job)
-            await to_thread.run_sync(partial(store.joints.seal, chain, needed=needed))
+            await to_thread.run_sync(partial(store.joints.seal, chain, owners, needed=needed))
 
 
 async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
     store, blob = tools.store, layer.blob
     async with store.bringing(blob.digest, layer.diff_id, lambda: progress(events.Waiting(blob.digest))):
-        record = store.layers.find(layer.diff_id)
+        record = store.layers.find(layer.diff_id, str(tools.owners))
         if record is not None and record.blob == blob.digest and store.blobs.has(blob.digest, blob.size):
             progress(events.LayerExists(blob.digest, blob.size))
             return
@@ -124,7 +126,10 @@ async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
 async def _bring_bytes(layer: _Layer, tools: Tools, progress: Progress) -> None:
     """Get, verify, unpack and seal; of blob and layer whichever is missing."""
     store, blob, diff_id = tools.store, layer.blob, layer.diff_id
-    has_layer = store.layers.find(diff_id) is not None
+    owners = str(tools.owners)
+    has_layer = store.layers.find(diff_id, owners) is not None
+    if not has_layer and store.layers.find(diff_id) is not None:
+        store.containers.let_go_of(diff_id)
     has_blob = store.blobs.has(blob.digest, blob.size)
     stage, unstage = partial(store.layers.stage, diff_id), partial(store.layers.unstage, diff_id)
     async with nullcontext() if has_layer else _staged(stage, unstage) as directory:
@@ -142,6 +147,7 @@ async def _bring_bytes(layer: _Layer, tools: Tools, progress: Progress) -> None:
             blob.digest,
             size=unpacked.bytes,
             entries=unpacked.entries,
+            owners=owners,
             skipped=unpacked.skipped,
             describes_root=unpacked.describes_root,
             loose_ends=unpacked.loose_ends,
@@ -202,7 +208,7 @@ async def _unpack(
         unpacking.layer.diff_id,
         unpacking.directory,
         tools.settings.limits,
-        tools.privileged,
+        tools.owners.privileged,
     )
     return await tools.unpackers.unpack(
         job, wait_beyond, lambda n: progress(events.LayerUnpacked(blob.digest, n, blob.size))

@@ -32,13 +32,13 @@ from aiodocker_lite.remove import Removed as Removed
 from aiodocker_lite.remove import remove
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.store import Store
-from aiodocker_lite.store.durable import store_errors
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
     from aiodocker_lite.bring import Tools
+    from aiodocker_lite.layer.privileges import Owners
     from aiodocker_lite.registry.client import Registry
     from aiodocker_lite.run import Running
     from aiodocker_lite.store.containers import Container
@@ -68,6 +68,7 @@ class Engine:
         self._registry = registry
         self._store: Store | None = None
         self._tools: Tools | None = None
+        self._owners: Owners | None = None
         self._closing = AsyncExitStack()
 
     @property
@@ -229,8 +230,13 @@ class Engine:
         # First: what is refused shall be refused before anything is pulled.
         ladder = find_ladder(self.store, options, progress)
         found = await self.find_or_pull(image, platform=platform, progress=progress)
+        owners = await self._find_owners()
+        if found.verified != "No" and not self.store.has_unpacked(found.config.diff_ids, str(owners)):
+            from aiodocker_lite.owners import unpack_again
+
+            await unpack_again(found, self._open_tools, progress)
         on_found(found)
-        async with start(found, argv, options, streams, self.store, ladder, progress) as running:
+        async with start(found, argv, options, streams, self.store, ladder, owners, progress) as running:
             yield running
 
     async def run(
@@ -311,21 +317,26 @@ class Engine:
             return self.settings.platform
         return chosen if isinstance(chosen, Platform) else Platform.parse(text("platform", chosen))
 
+    async def _find_owners(self) -> Owners:
+        if self._owners is None:
+            from aiodocker_lite.owners import find_owners
+
+            self._owners = await find_owners(self.store)
+        return self._owners
+
     async def _open_tools(self) -> Tools:
         if self._tools is None:
             from aiodocker_lite.bring import Tools
             from aiodocker_lite.layer.pool import Unpackers
-            from aiodocker_lite.layer.privileges import may_apply_everything
 
             self.store.create()
-            with store_errors(self.store.paths.ingests):
-                privileged = may_apply_everything(self.store.paths.ingests)
+            owners = await self._find_owners()
             self._tools = Tools(
                 self.settings,
                 self.store,
-                await self._closing.enter_async_context(Unpackers(self.settings.workers)),
+                await self._closing.enter_async_context(Unpackers(self.settings.workers, owners.maps)),
                 anyio.CapacityLimiter(self.settings.downloads),
-                privileged,
+                owners,
             )
         return self._tools
 

@@ -33,6 +33,7 @@
     │   ├── ImageInUse
     │   ├── NotAStore
     │   ├── StoreUnreadable
+    │   ├── LayerInUse
     │   ├── StoreUnwritable
     │   ├── StoreCorrupt
     │   └── DiskFull
@@ -512,6 +513,18 @@ class StoreUnreadable(StoreError):
     slug = "store-unreadable"
     message = "cannot read the store at {path}: {reason}"
     hint = _ANOTHER_ROOT
+
+
+@dataclass(eq=False)
+class LayerInUse(StoreError):
+    """A layer cannot be unpacked again for other user ids while a container runs on it."""
+
+    layer: str
+    container: str
+
+    slug = "layer-in-use"
+    message = "layer {layer} was unpacked for other user ids, and container {container} runs on it"
+    hint = "stop the container first"
 
 
 @dataclass(eq=False)

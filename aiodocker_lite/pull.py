@@ -61,7 +61,11 @@ async def pull(
     async with tools.store.counting_on_content():
         promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference, tell))
         image = tools.store.images.named(reference)
-        if image is not None and _is_up_to_date(image, promised, platform, strict=strict):
+        if (
+            image is not None
+            and tools.store.has_unpacked(image.config.diff_ids, str(tools.owners))
+            and _is_up_to_date(image, promised, platform, strict=strict)
+        ):
             progress(events.ImageReady(reference.familiar, promised.digest, fetched=False))
             return image
         manifest = await _fetch_manifest(reference, promised, registry, ask, tell, platform)

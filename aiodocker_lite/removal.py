@@ -11,6 +11,16 @@ from functools import partial
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def remove_path(path: str) -> None:
+    """Remove a directory by its path, as `remove_directory` does. Raises OSError."""
+    above, name = os.path.split(path)
+    parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_directory(name, parent)
+    finally:
+        os.close(parent)
+
+
 def remove_directory(name: str, parent: int) -> None:
     """Remove the directory `name` of the open directory `parent`; that it is gone already is no error.
 

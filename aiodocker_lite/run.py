@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from anyio import to_thread
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
-from aiodocker_lite import events
+from aiodocker_lite import events, subids
 from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
 from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage, StoreError
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
+from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.options import RunOptions, Streams
 from aiodocker_lite.runtime.ladder import Ladder, probe
 from aiodocker_lite.runtime.launch import launch
@@ -77,25 +79,33 @@ async def start(
     streams: Streams,
     store: Store,
     ladder: Ladder,
+    owners: Owners,
     progress: Progress,
 ) -> AsyncIterator[Running]:
-    """Start a container of an image that is here; it is ended when the block is left.
+    """Start a container of an image that is here, unpacked for these owners; leaving the block ends it.
 
     Raises UsageError, RunError, StoreError.
     """
     merged = tuple(merge_command(image.config.defaults, command, options))
     async with AsyncExitStack() as stack:
         async with store.counting_on_content():
-            layers = store.directories(image.config.diff_ids)
+            layers = store.directories(image.config.diff_ids, str(owners))
             if layers is None:
                 raise NoSuchImage(image.name)  # it was removed since it was found
             model = store.root_model(image.config.diff_ids)
             container = await stack.enter_async_context(
                 store.containers.living(image, merged, name=options.name, remove=options.remove)
             )
-        plan = plan_rootfs(layers, container.path, overlay=ladder.overlay, model=model)
+        plan = plan_rootfs(
+            layers,
+            container.path,
+            overlay=ladder.overlay,
+            userxattr=not owners.privileged,
+            model=model,
+        )
         if plan.upper is None:
-            await to_thread.run_sync(flatten, plan)
+            how = partial(subids.call, owners.maps, flatten) if owners.maps else flatten
+            await to_thread.run_sync(how, plan)
         hostname = chosen_hostname(options, container.id[:12])
         spec = build_spec(
             image.config,

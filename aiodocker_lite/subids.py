@@ -210,10 +210,10 @@ _START = "import sys; sys.path[:] = sys.argv[1:]; from aiodocker_lite.subids imp
 _DIES_WITH_PARENT = 9
 
 
-def call(maps: IdMaps, function: Callable[..., None], *arguments: object) -> None:
+def call(maps: IdMaps, function: Callable[..., object], *arguments: object) -> object:
     """Call a function of a module as root of these ids, in a process of its own; blocking.
 
-    Raises what it raises: EngineError, OSError.
+    Returns what it returns, which JSON must know, and raises what it raises: EngineError, OSError.
     """
     import json
     import pickle
@@ -239,6 +239,7 @@ def call(maps: IdMaps, function: Callable[..., None], *arguments: object) -> Non
         raise OSError(answer["errno"], answer["reason"], answer["path"])
     if "slug" in answer:
         raise from_message(answer)
+    return answer["value"]
 
 
 def main() -> None:
@@ -250,11 +251,11 @@ def main() -> None:
     from aiodocker_lite.errors import EngineError, to_message
 
     maps, function, arguments = pickle.load(sys.stdin.buffer)
-    answer: dict[str, object] = {}
+    answer: dict[str, object]
     try:
         enter(maps)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _DIES_WITH_PARENT)
-        function(*arguments)
+        answer = {"value": function(*arguments)}
     except EngineError as error:
         answer = to_message(error)
     except OSError as error:

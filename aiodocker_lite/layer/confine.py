@@ -12,7 +12,7 @@ import errno
 import os
 from pathlib import Path
 
-from aiodocker_lite import syscalls
+from aiodocker_lite import subids, syscalls
 
 _APART = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 _REFUSED = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENOSPC, errno.EUSERS)
@@ -22,12 +22,15 @@ _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _SYS_ADMIN, _MKNOD, _SETFCAP = 0, 1, 3,
 _NEEDED = sum(1 << n for n in (_CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _SYS_ADMIN, _MKNOD, _SETFCAP))
 
 
-def step_apart() -> bool:
+def step_apart(maps: subids.IdMaps | None = None) -> bool:
     """Leave the host's mounts, network and names, as root or in a user namespace; False if refused.
 
-    Once for a process that will unpack many layers.
+    Once for a process that will unpack many layers. With `maps` it becomes root of these ids,
+    whatever else is refused; raises OSError if that is.
     """
-    if os.geteuid() != 0 and not _works_in_a_copy():
+    if maps:
+        subids.enter(maps)
+    elif os.geteuid() != 0 and not _works_in_a_copy():
         # Half-way into a user namespace there is no way back, nor on.
         return False
     return _step_apart()

@@ -40,13 +40,15 @@ class Stack:
     lowers: Sequence[int]
 
 
-def join_layer(stack: Stack, joint: int, name: str, *, privileged: bool) -> bool:
+def join_layer(
+    stack: Stack, joint: int, name: str, *, privileged: bool, ids: tuple[int, int] = (0, 0)
+) -> bool:
     """Fill the empty directory `joint`; False if there is nothing to be put there.
 
-    `name` is the layer's for errors. The current directory changes, and the umask must be 0. Raises
+    `name` is the layer's for errors, `privileged` and `ids` are those of `UnpackRules`. The current directory changes, and the umask must be 0. Raises
     UnsafeEntry for a hard link to nothing, DiskFull, StoreUnwritable.
     """
-    joining = _Joining(stack, joint, name, privileged)
+    joining = _Joining(stack, joint, name, (2**32, 2**32) if privileged else ids)
     try:
         joining.run()
     except OSError as error:
@@ -55,11 +57,11 @@ def join_layer(stack: Stack, joint: int, name: str, *, privileged: bool) -> bool
 
 
 class _Joining:
-    def __init__(self, stack: Stack, joint: int, name: str, privileged: bool) -> None:
+    def __init__(self, stack: Stack, joint: int, name: str, ids: tuple[int, int]) -> None:
         self._layer = stack.layer
         self._joint = joint
         self._name = name
-        self._privileged = privileged
+        self._ids = ids
         self._implied = {components(note.path) for note in stack.notes if isinstance(note, Implied)}
         self._whiteouts = [components(note.path) for note in stack.notes if isinstance(note, Whiteouts)]
         self._links = [note for note in stack.notes if isinstance(note, Link)]
@@ -264,7 +266,7 @@ class _Joining:
         with opened(self._joint, path[:-1]) as parent:
             os.fchdir(parent)
             name = path[-1]
-            if self._privileged:
+            if attributes.uid < self._ids[0] and attributes.gid < self._ids[1]:
                 os.chown(name, attributes.uid, attributes.gid, follow_symlinks=False)
             for key, value in attributes.xattrs.items():
                 set_xattr(name, key, value)

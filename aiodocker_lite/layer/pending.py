@@ -91,11 +91,12 @@ class Pending:
         if b"/".join(directory) not in self._whiteouts:
             self._whiteouts.add(self._keep(directory))
 
-    def note_unapplied(self, path: Components, entry: Entry) -> None:
-        """Note whatever of it only root could do."""
+    def note_unapplied(self, path: Components, entry: Entry, *, has_owner: bool) -> None:
+        """Note whatever of it only root could do; some of its owners could be given already."""
+        is_others = not has_owner and bool(entry.uid or entry.gid)
         is_device = entry.kind in (tar.CHARACTER_DEVICE, tar.BLOCK_DEVICE)
         is_capable = any(key.startswith(b"security.") for key in entry.xattrs)
-        if entry.uid or entry.gid or is_device or is_capable:
+        if is_others or is_device or is_capable:
             self.unapplied += 1
             note = Unapplied(b"/".join(path), entry.kind, entry.device, Attributes.of(entry))
             write_notes(self._notes, [note])

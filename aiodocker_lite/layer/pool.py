@@ -20,13 +20,16 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from aiodocker_lite import subids
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import WorkerDied, WorkerNotStarted, from_message
 from aiodocker_lite.layer.unpack import Unpacked
 from aiodocker_lite.settings import Limits
 
 _LINE_MAX = 1 << 20
-_START = "import sys; sys.path[:] = sys.argv[1:]; from aiodocker_lite.layer.worker import main; main()"
+_START = (
+    "import sys; _, maps, *sys.path[:] = sys.argv; from aiodocker_lite.layer.worker import main; main(maps)"
+)
 _PACKAGE_PARENT = str(Path(__file__).parents[2])
 
 WaitBeyond = Callable[[int], Awaitable[int]]
@@ -115,9 +118,13 @@ class _Worker:
 
 
 class Unpackers:
-    """At most `workers` processes, started when they are first needed and used again."""
+    """At most `workers` processes, started when they are first needed and used again.
 
-    def __init__(self, workers: int) -> None:
+    With `maps` they are root of a user namespace that has these ids.
+    """
+
+    def __init__(self, workers: int, maps: subids.IdMaps | None = None) -> None:
+        self._maps = subids.to_text(maps)
         self._turns = anyio.Semaphore(workers)
         self._idle: list[_Worker] = []
 
@@ -132,7 +139,7 @@ class Unpackers:
         """Have one process ready, for something will come soon; not one more than allowed."""
         if not self._idle and self._turns.value:
             async with self._turns:
-                self._idle.append(await _start())
+                self._idle.append(await _start(self._maps))
 
     async def unpack(self, job: Job, wait_beyond: WaitBeyond, consumed: Callable[[int], None]) -> Unpacked:
         """Unpack one layer while its file still grows; `consumed` hears how far it is.
@@ -160,7 +167,7 @@ class Unpackers:
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[_Worker]:
-        worker = self._idle.pop() if self._idle else await _start()
+        worker = self._idle.pop() if self._idle else await _start(self._maps)
         try:
             yield worker
         except BaseException:
@@ -170,9 +177,9 @@ class Unpackers:
         self._idle.append(worker)
 
 
-async def _start() -> _Worker:
+async def _start(maps: str) -> _Worker:
     # -I -S: neither the user's environment nor site-packages' start-up files; 20 ms instead of 40.
-    command = [sys.executable, "-I", "-S", "-c", _START, _PACKAGE_PARENT, *filter(None, sys.path)]
+    command = [sys.executable, "-I", "-S", "-c", _START, maps, _PACKAGE_PARENT, *filter(None, sys.path)]
     # Cancelled half-way, a start would leave a process that nobody knows.
     with anyio.CancelScope(shield=True):
         try:

@@ -44,6 +44,12 @@ class UnpackRules:
     limits: Limits
     packed: int | None = None
     """The size of the layer's blob, where its ratio to the tar has a limit."""
+    ids: tuple[int, int] = (0, 0)
+    """Root of a user namespace sets owners too: those below these numbers, of users and of groups (M09)."""
+
+    def may_set_owner(self, entry: Entry) -> bool:
+        """The owner of this entry can be applied."""
+        return self.privileged or (entry.uid < self.ids[0] and entry.gid < self.ids[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,7 @@ class _Unpacker:
         else:
             self._special(path, entry)
         if not self._rules.privileged:
-            self._pending.note_unapplied(path, entry)
+            self._pending.note_unapplied(path, entry, has_owner=self._rules.may_set_owner(entry))
 
     def _place_anew(self, path: Components, create: Callable[[bytes, int], T]) -> T:
         """Create an entry; what stands in its place goes, for the last of equal names wins (L15, L16)."""
@@ -306,7 +312,7 @@ class _Unpacker:
         found = os.lstat(name, dir_fd=parent)
         if is_whiteout(found):
             raise UnsafeEntry(self._layer, entry.printable, "the target of the hard link was removed")
-        if self._rules.privileged and (found.st_uid, found.st_gid) != (entry.uid, entry.gid):
+        if (found.st_uid, found.st_gid) != (entry.uid, entry.gid) and self._rules.may_set_owner(entry):
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
             found = os.lstat(name, dir_fd=parent)
         self._set_xattrs_at(name, parent, entry)
@@ -368,7 +374,8 @@ class _Unpacker:
     # --- metadata ----------------------------------------------------------------------------
 
     def _must_chown(self, entry: Entry) -> bool:
-        return self._rules.privileged and (entry.uid != self._user or entry.gid != self._group)
+        is_other = entry.uid != self._user or entry.gid != self._group
+        return is_other and self._rules.may_set_owner(entry)
 
     def _describe(self, path: Components, entry: Entry) -> None:
         """Owner, attributes and time of something that cannot be opened."""

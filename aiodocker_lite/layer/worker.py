@@ -13,15 +13,21 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from aiodocker_lite import syscalls
+from aiodocker_lite import subids, syscalls
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import EngineError, InvalidLayer, StoreUnwritable, WorkerDied, to_message
+from aiodocker_lite.errors import (
+    EngineError,
+    InvalidLayer,
+    StoreUnwritable,
+    WorkerDied,
+    WorkerNotStarted,
+    to_message,
+)
 from aiodocker_lite.inflate import load_decoders
 from aiodocker_lite.layer import confine
 from aiodocker_lite.layer.decompress import plain_blocks
@@ -112,7 +118,7 @@ def _do(job: dict[str, Any], talk: _Conversation) -> dict[str, Any]:
             try:
                 with open(job["notes"], "wb") as notes:  # noqa: PTH123
                     confine.enter(root)
-                    rules = UnpackRules(job["privileged"], limits, job["size"])
+                    rules = UnpackRules(job["privileged"], limits, job["size"], job["ids"])
                     done = unpack_layer(blocks, root, layer, rules, notes)
             finally:
                 os.close(root)
@@ -136,7 +142,8 @@ def _join(job: dict[str, Any]) -> dict[str, Any]:
         joined = Stack(directory(job["directory"]), notes, [directory(path) for path in job["lowers"]])
         joint = directory(job["joint"])
         confine.enter(joint)
-        return {"needed": join_layer(joined, joint, job["layer"], privileged=job["privileged"])}
+        rights = {"privileged": job["privileged"], "ids": job["ids"]}
+        return {"needed": join_layer(joined, joint, job["layer"], **rights)}
 
 
 def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
@@ -184,18 +191,20 @@ def _answer_in_a_copy(job: dict[str, Any], talk: _Conversation) -> int:
         os._exit(0)
 
 
-def main() -> None:
-    """Work until standard input ends."""
+def main(maps: str) -> None:
+    """Work until standard input ends, with these subordinate ids if there are any (`subids.to_text`)."""
     os.umask(0)
     load_decoders()
-    confine.step_apart()
     talk = _Conversation()
+    ids = subids.from_text(maps)
+    try:
+        confine.step_apart(ids)
+    except OSError as error:
+        # A layer whose files have other owners than it says would be a trap for whoever uses it.
+        talk.send({"failed": to_message(WorkerNotStarted(error.strerror or str(error)))})
+        return
     while (job := talk.receive()) is not None:
+        job["ids"] = tuple(map(subids.count_of, ids or ((), ())))
         if status := _answer_in_a_copy(job, talk):
             # It could not say why: the exit code is for whoever waits for us.
             os._exit(128 + (status & 0x7F) if status & 0x7F else status >> 8)
-
-
-if __name__ == "__main__":
-    main()
-    sys.exit()

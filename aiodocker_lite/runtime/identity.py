@@ -126,8 +126,7 @@ def _become(user: dict[str, Any], *, keeps_groups: bool) -> None:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            # The kernel knows no such id in this user namespace.
-            reason = "there are no subordinate ids here, so only user and group 0 can be used"
+            reason = "the user namespace in which this runs has no such id"
             raise Failed("setup-failed", step=f"becoming user {uid}:{gid}", reason=reason) from None
 
 

@@ -153,7 +153,7 @@ def _make_root(job: dict[str, Any], spec: dict[str, Any]) -> int:
         syscalls.unshare(_OWN)
     with step("setting the host name"):
         syscalls.sethostname(os.fsencode(spec["hostname"]))
-    root = mounts.mount_root(job["rootfs"], user_namespace=job["rung"] == "user-namespaces")
+    root = mounts.mount_root(job["rootfs"])
     mounts.mount_all(root, spec["mounts"])
     mounts.hide(root, spec["linux"]["maskedPaths"], spec["linux"]["readonlyPaths"])
     mounts.enter(root, read_only=spec["root"]["readonly"])

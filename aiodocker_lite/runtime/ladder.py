@@ -15,15 +15,14 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
+from aiodocker_lite import subids
 from aiodocker_lite.errors import StoreUnwritable
 from aiodocker_lite.runtime import trial
 from aiodocker_lite.runtime.interpreter import plain_interpreter
+from aiodocker_lite.subids import IdMap, IdMaps
 
 _CAP_SETGID, _CAP_SETUID, _CAP_SYS_CHROOT, _CAP_SYS_ADMIN = 6, 7, 18, 21
 _TRIAL_TIMEOUT = 30.0
-
-IdMap = tuple[tuple[int, int, int], ...]
-"""Rows of /proc/PID/uid_map: first id inside, first id outside, how many."""
 
 
 class Rung(StrEnum):
@@ -48,6 +47,8 @@ class Ladder:
     uid_map: IdMap = ()
     """The user ids of a user namespace; empty where there is none."""
     gid_map: IdMap = ()
+    subordinate: IdMaps | None = None
+    """The same where they are an ordinary user's subordinate ids."""
     cause: str = ""
     """Why it is no better rung."""
     warnings: tuple[str, ...] = ()
@@ -78,37 +79,46 @@ def probe(where: Path | None = None) -> Ladder:
     """
     capabilities = _effective_capabilities()
     refusals: dict[Rung, str] = {}
-    rung, overlay_refusal = _find_rung(capabilities, refusals, where)
+    rung, overlay_refusal, subordinate = _find_rung(capabilities, refusals, where)
     overlay = rung in (Rung.NAMESPACES, Rung.USER_NAMESPACES) and not overlay_refusal
-    maps = _id_maps(capabilities) if rung is Rung.USER_NAMESPACES else ((), ())
+    maps: IdMaps = ((), ())
+    if rung is Rung.USER_NAMESPACES:
+        maps = subordinate or _id_maps(capabilities)
     return Ladder(
         rung,
         overlay,
         _is_in_container(),
         _has_cgroup_access(),
         *maps,
+        subordinate,
         "; ".join(f"{refused}: {why}" for refused, why in refusals.items()),
         _warnings(rung, overlay_refusal),
     )
 
 
-def _find_rung(capabilities: int, refusals: dict[Rung, str], where: Path | None) -> tuple[Rung, str]:
-    """The best rung and why overlays are refused on it; the better ones are added to the refusals."""
+def _find_rung(
+    capabilities: int, refusals: dict[Rung, str], where: Path | None
+) -> tuple[Rung, str, IdMaps | None]:
+    """The best rung, why overlays are refused on it, and subordinate ids if it has them.
+
+    The better rungs are added to the refusals.
+    """
     if capabilities >> _CAP_SYS_ADMIN & 1:
         refusal, overlay_refusal = _try_in_thread(where)
         if not refusal:
-            return Rung.NAMESPACES, overlay_refusal
+            return Rung.NAMESPACES, overlay_refusal, None
         refusals[Rung.NAMESPACES] = refusal
     else:
         refusals[Rung.NAMESPACES] = "the capability CAP_SYS_ADMIN is missing"
-    refusal, overlay_refusal = _try_in_process(where)
-    if not refusal:
-        return Rung.USER_NAMESPACES, overlay_refusal
+    for maps in dict.fromkeys((subids.granted(), None)):
+        refusal, overlay_refusal = _try_in_process(where, maps)
+        if not refusal:
+            return Rung.USER_NAMESPACES, overlay_refusal, maps
     refusals[Rung.USER_NAMESPACES] = refusal
     if capabilities >> _CAP_SYS_CHROOT & 1:
-        return Rung.CHROOT, ""
+        return Rung.CHROOT, "", None
     refusals[Rung.CHROOT] = "the capability CAP_SYS_CHROOT is missing"
-    return Rung.NONE, ""
+    return Rung.NONE, "", None
 
 
 def _warnings(rung: Rung, overlay_refusal: str) -> tuple[str, ...]:
@@ -141,14 +151,14 @@ def _try_in_thread(where: Path | None) -> tuple[str, str]:
     return answers[0]
 
 
-def _try_in_process(where: Path | None) -> tuple[str, str]:
+def _try_in_process(where: Path | None, maps: IdMaps | None) -> tuple[str, str]:
     from subprocess import DEVNULL, PIPE, run
 
     python = plain_interpreter()
     with _scratch(where) as scratch:
-        command = python.command("from aiodocker_lite.runtime.trial import main; main(sys.argv[1])", scratch)
+        code = "from aiodocker_lite.runtime.trial import main; main(*sys.argv[1:])"
         done = run(
-            command,
+            python.command(code, scratch, subids.to_text(maps)),
             env=python.environment,
             stdin=DEVNULL,
             stdout=PIPE,

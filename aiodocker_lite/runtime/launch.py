@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import anyio
+from anyio import to_thread
 from anyio.abc import Process
 
+from aiodocker_lite import subids
 from aiodocker_lite.errors import InvalidOption, SetupFailed, from_message
 from aiodocker_lite.runtime.interpreter import guarded_interpreter
 from aiodocker_lite.runtime.ladder import Rung
@@ -43,6 +45,10 @@ class Rootfs(Protocol):
     def upper(self) -> Path | None: ...
     @property
     def work(self) -> Path | None: ...
+    @property
+    def userxattr(self) -> bool: ...
+    @property
+    def model(self) -> Path | None: ...
 
 
 class Identity(Protocol):
@@ -114,6 +120,8 @@ def _job(spec: dict[str, Any], rootfs: Rootfs, rung: Rung) -> dict[str, Any]:
             "lowers": [str(lower) for lower in rootfs.lowers],
             "upper": None if rootfs.upper is None else str(rootfs.upper),
             "work": None if rootfs.work is None else str(rootfs.work),
+            "userxattr": rootfs.userxattr,
+            "model": str(rootfs.model or (rootfs.lowers[-1] if rootfs.lowers else rootfs.root)),
         },
     }
 
@@ -244,11 +252,12 @@ async def _begin(
             message = json.loads(frame)
             match message.get("say"):
                 case "write-id-maps":
-                    _write_id_maps(process.pid, spec)
+                    await _write_id_maps(process.pid, spec)
                     await talk.send(None)
                 case "find-user":
                     passwd, group = await talk.receive() or b"", await talk.receive() or b""
                     user = resolve_user(message["user"], passwd, group)
+                    _need_ids(user, spec)
                     # It waits for the answer, so the number is still its own.
                     container = ContainerProcess(process, talk.sender, os.pidfd_open(talk.sender))
                     await talk.send(
@@ -271,24 +280,42 @@ async def _begin(
 # --- user namespaces -------------------------------------------------------------------------
 
 
-def _write_id_maps(pid: int, spec: dict[str, Any]) -> None:
+async def _write_id_maps(pid: int, spec: dict[str, Any]) -> None:
     """Say which ids of this side the namespace of a process has. Raises SetupFailed."""
     process = Path(f"/proc/{pid}")
+    uids, gids = _rows(spec, "uidMappings"), _rows(spec, "gidMappings")
     try:
-        if not _may_set_groups(spec):
+        if subids.count_of(gids) == 1:
             # Without privileges, the kernel wants to be sure that no group is left.
             (process / "setgroups").write_text("deny")
-        (process / "gid_map").write_text(_rows(spec["linux"]["gidMappings"]))
-        (process / "uid_map").write_text(_rows(spec["linux"]["uidMappings"]))
+        elif os.geteuid() != 0:
+            await to_thread.run_sync(subids.write_maps, pid, (uids, gids))
+            return
+        for name, rows in (("gid_map", gids), ("uid_map", uids)):
+            text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in rows)
+            (process / name).write_text(text)
     except OSError as error:
         raise SetupFailed("writing the id maps", error.strerror or str(error)) from error
 
 
-def _rows(mappings: list[dict[str, int]]) -> str:
-    return "".join(f"{row['containerID']} {row['hostID']} {row['size']}\n" for row in mappings)
+def _rows(spec: dict[str, Any], kind: str) -> subids.IdMap:
+    return tuple((row["containerID"], row["hostID"], row["size"]) for row in spec["linux"].get(kind, ()))
 
 
-def _may_set_groups(spec: dict[str, Any]) -> bool:
-    """More than one id was mapped, which only a privileged process can do."""
-    rows: list[dict[str, int]] = spec["linux"].get("gidMappings", [])
-    return sum(row["size"] for row in rows) > 1
+def _need_ids(user: Identity, spec: dict[str, Any]) -> None:
+    """Refuse a user whose ids the namespace does not have, with the way to have them (X10)."""
+    uids, gids = _rows(spec, "uidMappings"), _rows(spec, "gidMappings")
+    # In a map of one, groups stay as they are.
+    groups = user.groups if subids.count_of(gids) > 1 else ()
+    if not uids or (_has(uids, user.uid) and all(_has(gids, group) for group in (user.gid, *groups))):
+        return
+    if subids.count_of(uids) == subids.count_of(gids) == 1:
+        reason = "there are no subordinate ids here, so only user and group 0 can be used"
+    else:
+        reason = "there are not as many subordinate ids here"
+    hint = " (see /etc/subuid and /etc/subgid, and Debian's package uidmap)"
+    raise SetupFailed(f"becoming user {user.uid}:{user.gid}", reason + hint)
+
+
+def _has(rows: subids.IdMap, number: int) -> bool:
+    return any(inside <= number < inside + count for inside, _, count in rows)

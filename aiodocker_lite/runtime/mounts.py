@@ -34,7 +34,7 @@ _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENODEV, errno.EBUSY
 # --- the root ------------------------------------------------------------------------------
 
 
-def mount_root(rootfs: dict[str, Any], *, user_namespace: bool) -> int:
+def mount_root(rootfs: dict[str, Any]) -> int:
     """Mount the root file system at its place in this mount namespace, and open it."""
     with step("cutting the mounts off from the host's"):
         # Slave first: what the host unmounts must go here too, and nothing goes the other way (X14).
@@ -46,11 +46,23 @@ def mount_root(rootfs: dict[str, Any], *, user_namespace: bool) -> int:
                 syscalls.open_tree(syscalls.AT_FDCWD, rootfs["root"], syscalls.OPEN_TREE_CLONE), place
             )
         else:
-            mount_overlay(rootfs, place, user_namespace=user_namespace)
+            _give_upper(rootfs["upper"], rootfs["model"])
+            mount_overlay(rootfs, place)
         return os.open(rootfs["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def mount_overlay(rootfs: dict[str, Any], place: int, *, user_namespace: bool) -> None:
+def _give_upper(upper: str, model: str) -> None:
+    """The owner of `/`, to whom it can only be given in here."""
+    found, wanted = os.stat(upper), os.stat(model)  # noqa: PTH116 - pathlib is slow to import
+    if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
+        try:
+            os.chown(upper, wanted.st_uid, wanted.st_gid)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
+
+
+def mount_overlay(rootfs: dict[str, Any], place: int) -> None:
     """Mount an overlay on an open directory.
 
     Directories go by descriptor: their names may be long, or have a comma or a colon in them, and
@@ -58,7 +70,7 @@ def mount_overlay(rootfs: dict[str, Any], place: int, *, user_namespace: bool) -
     """
     held = [_open_path(path) for path in (rootfs["upper"], rootfs["work"], *reversed(rootfs["lowers"]))]
     upper, work, *lowers = (f"/proc/self/fd/{fd}" for fd in held)
-    flags = ["userxattr"] if user_namespace else []
+    flags = ["userxattr"] if rootfs["userxattr"] else []
     try:
         context = _begin_overlay(lowers)
         if context is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from aiodocker_lite import syscalls
+from aiodocker_lite import subids, syscalls
 from aiodocker_lite.runtime import mounts
 from aiodocker_lite.runtime.report import Failed, reason_of
 
@@ -23,14 +23,19 @@ _NAMESPACES = (
 )
 
 
-def try_namespaces(scratch: str, *, user_namespace: bool) -> tuple[str, str]:
+def try_namespaces(
+    scratch: str, *, user_namespace: bool, maps: subids.IdMaps | None = None
+) -> tuple[str, str]:
     """Why namespaces are refused, and why an overlay in the directory `scratch` is; empty if they are not.
 
-    Afterwards the thread that called is in namespaces of its own, and has to end.
+    With `maps` the user namespace has subordinate ids. Afterwards the thread that called is in
+    namespaces of its own, and has to end.
     """
     try:
         _need_calls()
-        if user_namespace:
+        if maps:
+            subids.enter(maps)
+        elif user_namespace:
             _make_user_namespace()
         syscalls.unshare(_NAMESPACES)
         syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
@@ -90,7 +95,7 @@ def _mount_overlay(scratch: str, *, user_namespace: bool) -> None:
     place, work = (os.open(name, _DIRECTORY, dir_fd=top) for name in ("root", "work"))
     try:
         rootfs = {"lowers": [f"{scratch}/lower"], "upper": f"{scratch}/upper", "work": f"{scratch}/work"}
-        mounts.mount_overlay(rootfs, place, user_namespace=user_namespace)
+        mounts.mount_overlay({**rootfs, "userxattr": user_namespace}, place)
         syscalls.umount2(f"{scratch}/root", syscalls.MNT_DETACH)
         for name in os.listdir(work):  # noqa: PTH208 - a descriptor
             os.rmdir(name, dir_fd=work)  # its mode is 0: nobody but root could look into it
@@ -99,7 +104,7 @@ def _mount_overlay(scratch: str, *, user_namespace: bool) -> None:
             os.close(fd)
 
 
-def main(scratch: str) -> None:
+def main(scratch: str, maps: str) -> None:
     """In a process of its own: try a user namespace, and print the two answers."""
-    for answer in try_namespaces(scratch, user_namespace=True):
+    for answer in try_namespaces(scratch, user_namespace=True, maps=subids.from_text(maps)):
         print(" ".join(answer.split()))  # noqa: T201 - this is how it answers

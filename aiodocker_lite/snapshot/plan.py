@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiodocker_lite import subids
 from aiodocker_lite.errors import DiskFull, StoreUnwritable
 from aiodocker_lite.snapshot.node import DIRECTORY, attributes_of, describe, is_opaque, opened
 
@@ -31,10 +32,17 @@ class RootfsPlan:
     """A directory that overlayfs needs beside `upper`."""
     model: Path | None = None
     """The directory that `/` is like; None for the uppermost of `lowers`."""
+    userxattr: bool = False
+    """The overlay's marks are user.* attributes, for whoever cannot have trusted.* ones."""
 
 
 def plan_rootfs(
-    layers: Sequence[Path], container: Path, *, overlay: bool, model: Path | None = None
+    layers: Sequence[Path],
+    container: Path,
+    *,
+    overlay: bool,
+    model: Path | None = None,
+    userxattr: bool = False,
 ) -> RootfsPlan:
     """Plan the root file system of a container in its own directory, from its layers, lowest first.
 
@@ -53,13 +61,23 @@ def plan_rootfs(
         work.mkdir(mode=0o700, exist_ok=True)
         if not upper.exists():
             _make_like(upper, model or lowers[-1])
-    return RootfsPlan(root, lowers, upper, work, model)
+    return RootfsPlan(root, lowers, upper, work, model, userxattr)
 
 
 def _not_hidden(layers: Sequence[Path]) -> tuple[Path, ...]:
     """Without what lies below an opaque `/`, for overlayfs does not heed that mark on a layer's root."""
-    opaque = (number for number in range(len(layers) - 1, 0, -1) if is_opaque(layers[number]))
+    opaque = (number for number in range(len(layers) - 1, 0, -1) if _is_opaque(layers[number]))
     return tuple(layers[next(opaque, 0) :])
+
+
+def _is_opaque(layer: Path) -> bool:
+    try:
+        return is_opaque(layer)
+    except PermissionError:
+        maps = subids.granted()
+        if maps is None:
+            raise
+        return bool(subids.call(maps, is_opaque, layer))
 
 
 def _make_like(directory: Path, model: Path) -> None:

@@ -69,17 +69,24 @@ class Store:
         ):
             yield
 
-    def directories(self, diff_ids: Sequence[Digest]) -> list[Path] | None:
-        """The overlay directories of an image, the lowest first; None where one is missing."""
+    def directories(self, diff_ids: Sequence[Digest], owners: str | None = None) -> list[Path] | None:
+        """The overlay directories of an image, the lowest first; None where one is missing.
+
+        Those that were made for other `owners` are missing too, if these are asked for.
+        """
         found = []
         for diff_id, chain in zip(diff_ids, chain_ids(diff_ids), strict=True):
-            record = self.layers.find(diff_id)
-            if record is None or (record.loose_ends and not self.joints.has(chain)):
+            record = self.layers.find(diff_id, owners)
+            if record is None or (record.loose_ends and not self.joints.has(chain, record.owners)):
                 return None
             found.append(self.layers.files(diff_id))
             joint = self.joints.files(chain) if record.loose_ends else None
             found.extend([joint] if joint else [])
         return found
+
+    def has_unpacked(self, diff_ids: Sequence[Digest], owners: str) -> bool:
+        """All directories of an image are here, with these owners."""
+        return self.directories(diff_ids, owners) is not None
 
     def root_model(self, diff_ids: Sequence[Digest]) -> Path | None:
         """The directory whose attributes the root of an image has: of the last layer that describes it."""

@@ -30,6 +30,7 @@ from aiodocker_lite.errors import (
     ContainerRunning,
     InvalidManifest,
     InvalidOption,
+    LayerInUse,
     NoSuchContainer,
     StoreCorrupt,
     StoreUnreadable,
@@ -172,6 +173,12 @@ class Containers:
         if not _forget(container.path):
             raise NoSuchContainer(container.name)
         remove_tree(container.path)
+
+    def let_go_of(self, layer: Digest) -> None:
+        """Make sure that a layer can be replaced. Raises LayerInUse while a container runs on it."""
+        for container in self.all():
+            if layer in container.layers and container.running:
+                raise LayerInUse(layer.short, container.name)
 
     def _directories(self) -> list[Path]:
         try:

@@ -13,7 +13,7 @@ from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import hold_now
 from aiodocker_lite.store.paths import Paths
-from aiodocker_lite.store.trees import remove_tree
+from aiodocker_lite.store.trees import remove_if_permitted
 
 
 def collect(
@@ -47,7 +47,7 @@ def collect(
 def _remove_leftovers(paths: Paths) -> None:
     with store_errors(paths.ingests):
         for path in paths.ingests.glob("*.layer"):
-            remove_tree(path)
+            remove_if_permitted(path)  # or else it is tried again
         for path in paths.ingests.glob("*.tmp"):
             path.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import InvalidManifest, StoreCorrupt
 from aiodocker_lite.store.durable import store_errors, sync_directory
 from aiodocker_lite.store.paths import Paths
-from aiodocker_lite.store.trees import remove_tree
+from aiodocker_lite.store.trees import put_away, remove_tree
 
 _RECORD = "layer.json"
 _FILES = "fs"
@@ -31,6 +31,8 @@ class LayerRecord:
     entries: int
     skipped: int
     """Entries and attributes that could not be applied."""
+    owners: str
+    """Whose its files are: what was unpacked by one user may mean nothing to another."""
     verified_at: str
     """When, in ISO 8601."""
     describes_root: bool
@@ -48,6 +50,7 @@ class LayerRecord:
         *,
         size: int,
         entries: int,
+        owners: str,
         skipped: int = 0,
         describes_root: bool = False,
         loose_ends: int = 0,
@@ -55,7 +58,7 @@ class LayerRecord:
     ) -> LayerRecord:
         """The record of a layer that was verified just now."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(diff_id, blob, size, entries, skipped, now, describes_root, loose_ends, unapplied)
+        return cls(diff_id, blob, size, entries, skipped, owners, now, describes_root, loose_ends, unapplied)
 
     def to_json(self) -> bytes:
         """The content of `layer.json`."""
@@ -66,6 +69,7 @@ class LayerRecord:
                 "size": self.size,
                 "entries": self.entries,
                 "skipped": self.skipped,
+                "owners": self.owners,
                 "verifiedAt": self.verified_at,
                 "describesRoot": self.describes_root,
                 "looseEnds": self.loose_ends,
@@ -80,11 +84,16 @@ class Layers:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
 
-    def find(self, diff_id: Digest) -> LayerRecord | None:
+    def find(self, diff_id: Digest, owners: str | None = None) -> LayerRecord | None:
         """The record of an unpacked layer, or None; of one that is damaged nothing is known.
 
-        Raises StoreCorrupt where it cannot be read.
+        None too for one with other `owners`, if these are asked for. Raises StoreCorrupt where it
+        cannot be read.
         """
+        record = self._read(diff_id)
+        return record if record is None or owners in (None, record.owners) else None
+
+    def _read(self, diff_id: Digest) -> LayerRecord | None:
         path = self._paths.layer(diff_id) / _RECORD
         try:
             found = json.loads(path.read_bytes())
@@ -94,6 +103,7 @@ class Layers:
                 found["size"],
                 found["entries"],
                 found["skipped"],
+                found["owners"],
                 found["verifiedAt"],
                 found["describesRoot"],
                 found["looseEnds"],
@@ -116,7 +126,7 @@ class Layers:
         staging = self._paths.staging(diff_id)
         with store_errors(staging):
             if staging.exists():
-                remove_tree(staging)
+                put_away(staging, self._paths.ingests)
             staging.mkdir(mode=0o700)
             files = staging / _FILES
             files.mkdir()
@@ -142,7 +152,17 @@ class Layers:
         The record goes first: what a removal leaves that was killed is no layer.
         """
         path = self._paths.layer(diff_id)
+        self._forget(path)
+        remove_tree(path)
+
+    def make_room(self, diff_id: Digest) -> None:
+        """Remove what is in the place of a layer, where there may be nothing. Raises StoreUnwritable."""
+        path = self._paths.layer(diff_id)
+        if path.exists():
+            self._forget(path)
+            put_away(path, self._paths.ingests)
+
+    def _forget(self, path: Path) -> None:
         with store_errors(path):
             (path / _RECORD).unlink(missing_ok=True)
             sync_directory(path)
-        remove_tree(path)

@@ -14,7 +14,6 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.store.durable import store_errors, sync_directory, sync_filesystem
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.paths import Paths
-from aiodocker_lite.store.trees import remove_tree
 
 
 @dataclass(slots=True, eq=False)
@@ -101,9 +100,9 @@ class Sealer:
             yield target.parent
         if one.layer is not None:
             target = self._paths.layer(one.layer.diff_id)
-            if self._layers.find(one.layer.diff_id) is None:
-                # Left by a removal that was killed, or with a record that is damaged.
-                remove_tree(target)
+            if self._layers.find(one.layer.diff_id, one.layer.owners) is None:
+                # Left by a removal that was killed, with a record that is damaged, or with other owners.
+                self._layers.make_room(one.layer.diff_id)
                 self._paths.staging(one.layer.diff_id).rename(target)
             yield target.parent
 

@@ -114,6 +114,6 @@ def enter_namespaces() -> None:
 def mount_plan(plan: RootfsPlan, *, user_namespace: bool) -> None:
     """Mount the overlay of a plan, in this mount namespace."""
     place = os.open(plan.root, os.O_PATH | os.O_DIRECTORY)
-    rootfs = {"upper": plan.upper, "work": plan.work, "lowers": plan.lowers}
-    mount_overlay(rootfs, place, user_namespace=user_namespace)
+    rootfs = {"upper": plan.upper, "work": plan.work, "lowers": plan.lowers, "userxattr": user_namespace}
+    mount_overlay(rootfs, place)
     os.close(place)

@@ -11,20 +11,29 @@ from pathlib import Path
 
 import pytest
 
-from aiodocker_lite import syscalls
+from aiodocker_lite import subids, syscalls
 from aiodocker_lite.layer import confine
+from tests.runtime import cage
 
 NOBODY = 65534
 
 
 def in_a_copy(
-    user: int, directory: Path, work: Callable[[], dict[str, object]], rights: int | None = None
+    user: int,
+    directory: Path,
+    work: Callable[[], dict[str, object]],
+    *,
+    rights: int | None = None,
+    grant: str = "",
 ) -> dict[str, object]:
     """What a confined process of this user finds out, in a process of its own."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            if grant:
+                cage.show([])
+                cage.grant(grant)
             if user:
                 os.setgroups([])
                 os.setresgid(user, user, user)
@@ -34,7 +43,8 @@ def in_a_copy(
             if rights is not None:
                 syscalls.capset(rights, rights, 0)
             root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            answer: dict[str, object] = {"apart": confine.step_apart(), "entered": confine.enter(root)}
+            answer: dict[str, object] = {"apart": confine.step_apart(subids.granted() if grant else None)}
+            answer["entered"] = confine.enter(root)
             os.write(write, json.dumps(answer | work()).encode())
         except BaseException as error:
             os.write(write, json.dumps({"error": repr(error)}).encode())
@@ -67,12 +77,17 @@ def look_around() -> dict[str, object]:
         "chroot": attempt(lambda: os.chroot(".")),
         "network": network,
         "write": attempt(lambda: os.mkdir("/made")),  # noqa: PTH102
+        "give away": attempt(lambda: os.chown("/made", 33, 33)),
         "rights": syscalls.capget()[1],
     }
 
 
-@pytest.mark.parametrize("user", [0, NOBODY], ids=["root", "nobody"])
-def test_nothing_but_the_directory_is_in_reach(tmp_path: Path, user: int) -> None:
+@pytest.mark.parametrize(
+    ("user", "grant", "owner"),
+    [(0, "", 33), (NOBODY, "", NOBODY), (NOBODY, "nobody:200000:65536", 200_032)],
+    ids=["root", "nobody", "nobody with subordinate ids"],
+)
+def test_nothing_but_the_directory_is_in_reach(tmp_path: Path, user: int, grant: str, owner: int) -> None:
     """No way up, no absolute path, no network, no second chroot; the directory itself can be written."""
     for parent in (tmp_path, *tmp_path.parents[:2]):
         parent.chmod(0o755)
@@ -83,7 +98,7 @@ def test_nothing_but_the_directory_is_in_reach(tmp_path: Path, user: int) -> Non
     (outside / "secret").write_text("s")
     (root / "out").symlink_to(outside)
 
-    found = in_a_copy(user, root, look_around)
+    found = in_a_copy(user, root, look_around, grant=grant)
     rights = found.pop("rights")
     assert isinstance(rights, int)
     assert rights & ~confine._NEEDED == 0
@@ -97,8 +112,9 @@ def test_nothing_but_the_directory_is_in_reach(tmp_path: Path, user: int) -> Non
         "chroot": "EPERM",
         "network": "ENETUNREACH",
         "write": None,
+        "give away": None if owner != user else "EINVAL",
     }
-    assert (root / "made").stat().st_uid == user
+    assert (root / "made").stat().st_uid == owner
 
 
 def test_where_it_is_not_permitted_it_is_left_out(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ one-id          root of a user namespace in which there is no other id
 one-id-chroot   the same without CAP_SYS_ADMIN, where nobody may make a user namespace
 one-id-nothing  the same without CAP_SYS_CHROOT
 
+After RIGHTS may come a colon and a line of /etc/subuid and /etc/subgid, which are this line then;
+with a second colon before it, newgidmap is a program that fails.
+
 Has to be started as root. The interpreter may be in a directory that only root can enter: it is
 then shown at the same path, in a mount namespace of this process.
 """
@@ -15,8 +18,10 @@ then shown at the same path, in a mount namespace of this process.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 from aiodocker_lite import syscalls
@@ -74,6 +79,18 @@ def keep_one_id() -> None:
         Path(f"/proc/self/{name}").write_text(text)
 
 
+def grant(line: str) -> None:
+    """Have this line in the files of subordinate ids, in this mount namespace."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(f"{line.removeprefix(':')}\n")
+        file.flush()
+        os.chmod(file.name, 0o644)  # noqa: PTH101
+        for path in ("/etc/subuid", "/etc/subgid"):
+            syscalls.mount(file.name, path, None, syscalls.MS_BIND)
+    if line.startswith(":"):
+        syscalls.mount(shutil.which("false") or "", "/usr/bin/newgidmap", None, syscalls.MS_BIND)
+
+
 def become_nobody() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -82,6 +99,9 @@ def become_nobody() -> None:
 
 def main(rights: str, command: list[str]) -> None:
     show_python()
+    rights, _, line = rights.partition(":")
+    if line:
+        grant(line)
     if rights.startswith("one-id"):
         keep_one_id()
     if rights in ("one-id-chroot", "one-id-nothing"):

@@ -126,7 +126,7 @@ def caged(open_directory: Path, layer: Path, layer_of_nobody: Path, as_root: Non
         os.chmod(place, 0o777)  # noqa: PTH101 - a string, and everybody's on purpose
 
         def caged(rights: str, *command: str, above: list[str] | None = None, **job: Any) -> dict[str, Any]:
-            lowest = layer_of_nobody if rights in ("ordinary-user", "nothing") else layer
+            lowest = layer_of_nobody if rights.startswith(("ordinary-user", "nothing")) else layer
             whole = {
                 "layers": [str(lowest), *(above or [])],
                 "container": f"{place}/container",

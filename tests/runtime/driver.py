@@ -63,7 +63,8 @@ def prepare(
 ) -> tuple[dict[str, Any], RootfsPlan]:
     """The spec and the root file system of a container."""
     container.mkdir(mode=0o700, exist_ok=True)
-    plan = plan_rootfs(layers, container, overlay=ladder.overlay)
+    userxattr = ladder.rung is Rung.USER_NAMESPACES
+    plan = plan_rootfs(layers, container, overlay=ladder.overlay, userxattr=userxattr)
     if plan.upper is None:
         flatten(plan)
     spec = build_spec(

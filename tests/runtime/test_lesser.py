@@ -63,7 +63,8 @@ def test_other_ids_need_subordinate_ids(caged: Caged) -> None:
     assert answer["slug"] == "setup-failed"
     assert answer["message"] == (
         "cannot start the container: becoming user 1000:1001: "
-        "there are no subordinate ids here, so only user and group 0 can be used"
+        "there are no subordinate ids here, so only user and group 0 can be used "
+        "(see /etc/subuid and /etc/subgid, and Debian's package uidmap)"
     )
 
 

@@ -38,7 +38,7 @@ def stage(store: Store, content: bytes = b"hello") -> LayerRecord:
     """A verified layer with one file, staged."""
     digest = Digest.of(content)
     (store.layers.stage(digest) / "file").write_bytes(content)
-    return LayerRecord.now(digest, digest, size=len(content), entries=1, skipped=0)
+    return LayerRecord.now(digest, digest, size=len(content), entries=1, skipped=0, owners="user")
 
 
 async def bring_layers(store: Store, image: images.Image) -> None:
@@ -47,7 +47,7 @@ async def bring_layers(store: Store, image: images.Image) -> None:
         if store.layers.find(layer.diff_id) is None:
             (store.layers.stage(layer.diff_id) / "file").write_bytes(b"hello")
             store.paths.ingest(layer.digest).write_bytes(layer.raw)
-            record = LayerRecord.now(layer.diff_id, layer.digest, size=5, entries=1, skipped=0)
+            record = LayerRecord.now(layer.diff_id, layer.digest, size=5, entries=1, skipped=0, owners="user")
             await store.sealer.seal(layer.digest, record)
 
 
