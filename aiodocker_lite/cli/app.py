@@ -18,6 +18,7 @@ _MODULES = {
     "login": "registry",
     "logout": "registry",
     "serve": "registry",
+    "unshare": "unshare",
 }
 _GLOBAL_WITH_VALUE = ("--root",)
 

@@ -32,8 +32,8 @@ def build(modules: Mapping[str, str]) -> TyperGroup:
     )(_globals)
     for verb, name in modules.items():
         module = import_module(f"aiodocker_lite.cli.{name}")
-        # Everything after the image belongs to the container.
-        settings = {"allow_interspersed_args": verb != "run"}
+        # Everything after the image belongs to the container, and after a command to that.
+        settings = {"allow_interspersed_args": verb not in ("run", "unshare")}
         app.command(verb, cls=Verb, context_settings=settings)(getattr(module, verb))
     group = get_command(app)
     assert isinstance(group, TyperGroup)

@@ -40,6 +40,7 @@ VERBS = [
     ),
     ("logout [OPTIONS] [SERVER]", "--authfile -h,--help"),
     ("serve [OPTIONS]", "--host --port -h,--help"),
+    ("unshare [OPTIONS] [COMMAND] [ARG]...", "-h,--help"),
 ]
 HEAVY = {"aiohttp", "aiofiles", "rich", "typer.rich_utils", "uvloop", "pydantic"}
 
