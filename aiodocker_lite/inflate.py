@@ -66,6 +66,10 @@ def decompressed(compressed: Iterator[bytes], kind: Compression) -> Iterator[byt
                 if kind == "gzip":
                     data = _with_whole_header(data, compressed)
             try:
+                if fresh and kind == "zstd":
+                    # A frame that comes whole is decoded in one go, and its window has no limit then.
+                    decoder.decompress(data[:1], BLOCK)
+                    data = data[1:]
                 block = decoder.decompress(data, BLOCK)
             except Exception as error:  # isal, zlib, zstd, lzma and bz2 have no common class of errors
                 raise Damaged(f"its {kind} data is damaged ({error})") from error

@@ -79,6 +79,16 @@ def test_damaged_data_is_refused_with_a_reason(compressed: bytes, reason: str) -
         plain(compressed)
 
 
+@pytest.mark.parametrize("size", [1, 5, 6, 1000])
+def test_a_zstd_window_is_refused_in_whatever_pieces_it_comes(size: int) -> None:
+    """A frame that comes whole would be decoded without a look at its window (1 GiB here); found by fuzzing."""
+    frame = b"\x28\xb5\x2f\xfd\x80\xa0" + (5).to_bytes(4, "little") + b"\x29\0\0hello"
+    allowed = frame[:5] + b"\x88" + frame[6:]
+    assert plain(allowed, size) == b"hello"
+    with pytest.raises(InvalidLayer, match="damaged"):
+        plain(frame, size)
+
+
 def test_a_zstd_window_above_128_mib_is_refused() -> None:
     """A frame cannot make us allocate what it likes (T09)."""
     frame = b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([(31 - 10) << 3]) + b"\x01\x00\x00"
