@@ -100,17 +100,17 @@ class _Unpacker:
 
     def run(self, reader: TarReader) -> Unpacked:
         entries = 0
-        where = "the layer's directory"
+        entry = None
         try:
             for entry in reader:
                 entries += 1
-                where = entry.printable
                 if entry.kind != tar.REGULAR:
                     self._space.take(0)
                 self._place(entry, reader)
             loose_ends = self._pending.note_loose_ends()
             self._pending.finish_directories()
         except OSError as error:
+            where = entry.printable if entry else "the layer's directory"
             raise translated(error, self._layer, where) from error
         return Unpacked(
             entries,
