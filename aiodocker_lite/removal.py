@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from aiodocker_lite import syscalls
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -60,7 +62,7 @@ def _open(name: str, parent: int, device: int) -> int | None:
         try:
             found = os.open(name, _DIRECTORY, dir_fd=parent)
         except PermissionError:
-            _insist(lambda: os.chmod(name, 0o700, dir_fd=parent), parent)
+            _insist(partial(syscalls.chmod_at, parent, os.fsencode(name), 0o700), parent)
             found = os.open(name, _DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
         return None
