@@ -91,7 +91,7 @@ class _Joining:
                 self._copy(found, path, path)
         if is_opaque(self._layer):
             self._hide(())
-        for path in map(self._own.resolve, self._whiteouts):
+        for path in self._whiteouts:
             self.where = _printable(path)
             if not any(path[: len(above)] == above for above in moved) and not self._is_merged(path):
                 # With a directory above it, overlayfs merges it, and takes its whiteouts for what they are.

@@ -11,6 +11,7 @@ from aiodocker_lite.layer.attributes import set_xattr
 from aiodocker_lite.layer.beneath import Beneath, Components
 from aiodocker_lite.layer.notes import Attributes, Implied, Link, Note, Unapplied, Whiteouts, write_notes
 from aiodocker_lite.layer.tar import Entry
+from aiodocker_lite.layer.view import View
 
 _KEPT_EACH = 300
 """Bytes of memory that a path costs beside its length."""
@@ -36,7 +37,7 @@ class Pending:
         self._inherited: dict[bytes, bytes] = {}
         self._links: dict[bytes, Link] = {}
         self._left_out: set[bytes] = set()
-        self._whiteouts: set[bytes] = set()
+        self._whiteouts: dict[int, bytes] = {}
         self._kept = 0
         self._kept_max = memory
         self.unapplied = 0
@@ -88,8 +89,10 @@ class Pending:
 
     def whiteout(self, directory: Components) -> None:
         """Something of lower layers is removed in this directory."""
-        if b"/".join(directory) not in self._whiteouts:
-            self._whiteouts.add(self._keep(directory))
+        inode = os.fstat(self._beneath.directory(directory)).st_ino
+        if inode not in self._whiteouts:
+            # Without links: what they lead to now, they may not lead to at the end.
+            self._whiteouts[inode] = self._keep(View([self._beneath.root]).resolve(directory))
 
     def note_unapplied(self, path: Components, entry: Entry, *, has_owner: bool) -> None:
         """Note whatever of it only root could do; some of its owners could be given already."""
@@ -106,7 +109,11 @@ class Pending:
     def note_loose_ends(self) -> int:
         """Note what is left to `join`; returns how much that is."""
         implied = [path for inode, path in self._beneath.made.items() if self._is_directory(path, inode)]
-        notes: list[Note] = [*map(Implied, implied), *map(Whiteouts, self._whiteouts), *self._links.values()]
+        notes: list[Note] = [
+            *map(Implied, implied),
+            *map(Whiteouts, self._whiteouts.values()),
+            *self._links.values(),
+        ]
         write_notes(self._notes, notes)
         self._notes.flush()
         return len(notes)

@@ -214,6 +214,12 @@ def _whiteouts() -> list[Stack]:
             others={**_IMPLIED, "umoci": "the directories are not made"}, tree="no d755; no/such d755; z f644",
         ),
         _stack(
+            "whiteout-through-a-link-that-is-replaced", [file(b"z")],
+            [symlink(b"l", b"/n"), file(b"l/.wh.x"), file(b"l", b"1")],
+            others=dict.fromkeys(("umoci", "docker", "podman"), "the directory is not made, or the name not given twice"),
+            tree="l f644=1; n d755; z f644",
+        ),
+        _stack(
             "whiteout-below-a-replaced-directory", _D, [symlink(b"d", b"e"), directory(b"e"), file(b"d/.wh.x")],
             tree="d ->e; e d755",
         ),
