@@ -11,7 +11,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 syscalls subids image options copying: what everybody speaks, standard library only
                 (and the decompressors)
     rooms       registry/   everything that asks over HTTP
-                fetch       one blob, however many requests it takes
+                fetch/      one blob, however many requests it takes
                 layer/      what a layer is: decompress, tar, whiteout, beneath, unpack, join; worker and pool
                 store/      what owns bytes on disk: blobs, ingest, layers, images, containers, locks
                 archive/    docker-save and OCI archives

@@ -8,8 +8,8 @@ layers below them are joined to these.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,14 +20,15 @@ from aiodocker_lite import events
 from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.errors import ContentError, RegistryError, one_error
 from aiodocker_lite.events import Progress
-from aiodocker_lite.fetch import OpenAt, fetch_blob
+from aiodocker_lite.fetch.blob import OpenAt, Sharing, Stretch, Write, fetch_blob
+from aiodocker_lite.fetch.retries import Retries
 from aiodocker_lite.layer.pool import Job, JoinJob, Unpackers, WaitBeyond
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.layer.unpack import Unpacked
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.store import Store
-from aiodocker_lite.store.ingest import Ingest, ingesting
+from aiodocker_lite.store.ingest import Ingest, discard, ingesting
 from aiodocker_lite.store.layers import LayerRecord
 from aiodocker_lite.store.locks import hold
 
@@ -56,6 +57,8 @@ class _Layer:
     diff_id: Digest
     open_at: OpenAt
     blame: Blame
+    retries: Retries
+    in_parts: bool = True
 
 
 async def bring_layers(
@@ -65,17 +68,20 @@ async def bring_layers(
     tools: Tools,
     progress: Progress,
     *,
+    retries: Retries | None = None,
     blame: Blame = lambda blob: False,
 ) -> None:
     """Have every layer of an image in the store, as blob and unpacked: all at once, the largest first.
 
-    Raises the first error; the others are its notes.
+    Without `retries` nothing is asked twice. Raises the first error; the others are its notes.
     """
+    retries = retries or Retries((), 0)
     pairs = dict.fromkeys(check_pairs(manifest, config))
     with one_error():
         async with anyio.create_task_group() as tasks:
             for blob, diff_id in sorted(pairs, key=lambda pair: pair[0].size, reverse=True):
-                tasks.start_soon(_bring_layer, _Layer(blob, diff_id, open_blob(blob), blame), tools, progress)
+                layer = _Layer(blob, diff_id, open_blob(blob), blame, retries)
+                tasks.start_soon(_bring_layer, layer, tools, progress)
     for count in range(1, len(config.diff_ids) + 1):
         await _join_uppermost(config.diff_ids[:count], tools)
 
@@ -110,17 +116,31 @@ async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
             return
         ingest = store.paths.ingest(blob.digest)
         while True:
-            kept = _size(ingest)
+            kept, source = _size(ingest), _Counted(layer.open_at)
             try:
-                await _bring_bytes(layer, tools, progress)
+                await _bring_bytes(replace(layer, open_at=source), tools, progress)
                 return
             except ContentError as error:
-                ingest.unlink(missing_ok=True)
-                # What an earlier run left may have suffered in a power cut, and a mirror may have lied:
-                # once more, from the start.
-                if not kept and not layer.blame(blob):
+                discard(ingest)
+                # What an earlier run left may have suffered in a power cut, and what came in pieces may be
+                # of two minds: once more, from the start and in one. A mirror may have lied, too.
+                is_in_pieces = kept > 0 or source.requests > 1
+                if not (is_in_pieces and layer.in_parts) and not layer.blame(blob):
                     raise
+                layer = replace(layer, in_parts=False)
                 progress(events.Retrying(f"layer {blob.digest.short}", str(error), 0))
+
+
+class _Counted:
+    """Opens the parts of a blob, and knows how often."""
+
+    def __init__(self, open_at: OpenAt) -> None:
+        self.requests = 0
+        self._open_at = open_at
+
+    def __call__(self, offset: int, end: int) -> AbstractAsyncContextManager[Stretch]:
+        self.requests += 1
+        return self._open_at(offset, end)
 
 
 async def _bring_bytes(layer: _Layer, tools: Tools, progress: Progress) -> None:
@@ -177,24 +197,37 @@ async def _download_and_unpack(
 
 
 async def _download(layer: _Layer, ingest: Ingest, tools: Tools, progress: Progress) -> None:
-    blob = layer.blob
+    blob, settings = layer.blob, tools.settings
 
-    async def write(chunk: bytes) -> None:
-        before = ingest.watermark
-        await ingest.write(chunk)
-        if ingest.watermark > before:
-            progress(events.LayerDownloaded(blob.digest, ingest.watermark, blob.size))
+    @asynccontextmanager
+    async def writing_at(offset: int) -> AsyncIterator[Write]:
+        async def write(chunk: bytes) -> None:
+            before = ingest.received
+            await writer.write(chunk)
+            if ingest.received > before:
+                progress(events.LayerDownloaded(blob.digest, ingest.received, blob.size))
+
+        async with ingest.writing(offset) as writer:
+            yield write
 
     def on_retry(error: RegistryError, pause: float) -> None:
         progress(events.Retrying(f"layer {blob.digest.short}", str(error), pause))
 
-    async with tools.downloads:
-        have = ingest.watermark
-        progress(events.LayerStarted(blob.digest, blob.size, have))
-        pauses = tools.settings.pauses
-        await fetch_blob(blob, layer.open_at, write, offset=have, pauses=pauses, on_retry=on_retry)
-        await ingest.flush()
-    progress(events.LayerDownloaded(blob.digest, ingest.watermark, blob.size))
+    sharing = Sharing(settings.streams, settings.split_above, tools.downloads) if layer.in_parts else None
+    async with tools.downloads, anyio.create_task_group() as tasks:
+        progress(events.LayerStarted(blob.digest, blob.size, ingest.received))
+        tasks.start_soon(ingest.flush_now_and_then)
+        await fetch_blob(
+            blob,
+            ingest.gaps,
+            layer.open_at,
+            writing_at,
+            sharing=sharing,
+            retries=layer.retries,
+            on_retry=on_retry,
+        )
+        tasks.cancel_scope.cancel()
+    progress(events.LayerDownloaded(blob.digest, ingest.received, blob.size))
 
 
 async def _unpack(

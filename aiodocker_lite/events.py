@@ -97,6 +97,21 @@ class ImageReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How many pulls a registry still allows, by its own account; `window` is in seconds."""
+
+    registry: str
+    left: int
+    limit: int
+    window: int
+
+    @property
+    def is_scarce(self) -> bool:
+        """Less than a fifth is left."""
+        return 5 * self.left < self.limit
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something a user should know, as one sentence."""
 
@@ -113,6 +128,7 @@ Event: TypeAlias = (
     | Waiting
     | Retrying
     | ImageReady
+    | Quota
     | Notice
 )
 Progress: TypeAlias = Callable[[Event], None]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,7 @@ from aiodocker_lite import events
 from aiodocker_lite.archive import Archive, ArchivedImage, Section, read_archive
 from aiodocker_lite.bring import Tools, bring_layers
 from aiodocker_lite.events import Progress
-from aiodocker_lite.fetch import OpenAt
+from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.platforms import Platform
@@ -90,12 +91,20 @@ def _title(archived: ArchivedImage) -> str:
     return archived.names[0].familiar if archived.names else archived.config.digest.short
 
 
-@asynccontextmanager
-async def _read_section(section: Section, offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
-    async def chunks() -> AsyncIterator[bytes]:
-        position = offset
-        while chunk := await to_thread.run_sync(section.read_at, position, _CHUNK):
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The bytes of a layer in an archive, from an offset on."""
+
+    section: Section
+    offset: int
+    end: int
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        position = self.offset
+        while chunk := await to_thread.run_sync(self.section.read_at, position, _CHUNK):
             yield chunk
             position += len(chunk)
 
-    yield chunks()
+
+def _read_section(section: Section, offset: int, end: int) -> nullcontext[_Reading]:
+    return nullcontext(_Reading(section, offset, section.size))

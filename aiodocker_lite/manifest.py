@@ -29,6 +29,10 @@ INDEXES = (OCI_INDEX, DOCKER_LIST)
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 _CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 _LAYERS = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
+_FOREIGN = (
+    "application/vnd.oci.image.layer.nondistributable.",
+    "application/vnd.docker.image.rootfs.foreign.",
+)
 
 DOCUMENT_MAX = 4 * 1024 * 1024
 """Bytes of the largest manifest, index or configuration that is read."""
@@ -48,6 +52,11 @@ class Descriptor:
     platform: Platform | None = None
     urls: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def is_foreign(self) -> bool:
+        """A layer that registries may not distribute, such as those of Windows: `urls` say where it is."""
+        return self.media_type.startswith(_FOREIGN)
 
     @classmethod
     def from_json(cls, entry: dict[str, Any], what: str) -> Descriptor:

@@ -40,7 +40,7 @@ async def unpack_again(image: Image, open_tools: Callable[[], Awaitable[Tools]],
     """
     from aiodocker_lite.bring import bring_layers  # slow to import, and seldom needed
 
-    def nowhere(offset: int) -> NoReturn:
+    def nowhere(offset: int, end: int) -> NoReturn:
         raise NoSuchImage(image.name)  # it was removed since it was found
 
     tools = await open_tools()

@@ -14,7 +14,8 @@ from aiodocker_lite import events
 from aiodocker_lite.bring import Tools, bring_layers
 from aiodocker_lite.errors import InvalidManifest, PlatformNotFound, RegistryError
 from aiodocker_lite.events import Progress
-from aiodocker_lite.fetch import attempt
+from aiodocker_lite.fetch.blob import OpenAt
+from aiodocker_lite.fetch.retries import Retries
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import (
     Descriptor,
@@ -28,7 +29,7 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 
 if TYPE_CHECKING:
-    from aiodocker_lite.registry.client import Registry
+    from aiodocker_lite.registry.source import Registry
 
 T = TypeVar("T")
 
@@ -53,13 +54,21 @@ async def pull(
     An image that is there for one other platform only is refused if `strict`, else pulled with a
     warning. Raises RegistryError, ContentError, StoreError; what was downloaded until then is kept.
     """
-    ask = _asking(tools, progress)
+    retries = Retries(tools.settings.pauses, tools.settings.patience)
+    ask = _asking(retries, progress)
 
     def tell(text: str) -> None:
         progress(events.Notice(text))
 
+    def open_layer(layer: Descriptor) -> OpenAt:
+        if layer.is_foreign and layer.urls and tools.settings.foreign_layers:
+            return partial(registry.open_foreign, reference, layer)
+        return partial(registry.open_blob, reference, layer, tell=tell)
+
     async with tools.store.counting_on_content():
         promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference, tell))
+        if (quota := registry.quota(reference.registry)) is not None:
+            progress(quota)
         image = tools.store.images.named(reference)
         if (
             image is not None
@@ -76,9 +85,10 @@ async def pull(
         await bring_layers(
             manifest,
             config,
-            lambda layer: partial(registry.open_blob, reference, layer, tell=tell),
+            open_layer,
             tools,
             progress,
+            retries=retries,
             blame=registry.blame,
         )
         name = reference.with_digest(reference.digest) if reference.digest else reference
@@ -111,12 +121,12 @@ def check_platform(
     progress(events.Notice(text))
 
 
-def _asking(tools: Tools, progress: Progress) -> Ask:
+def _asking(retries: Retries, progress: Progress) -> Ask:
     async def ask(what: str, action: Callable[[], Awaitable[T]]) -> T:
         def on_retry(error: RegistryError, pause: float) -> None:
             progress(events.Retrying(what, str(error), pause))
 
-        return await attempt(action, pauses=tools.settings.pauses, on_retry=on_retry)
+        return await retries.attempt(action, on_retry)
 
     return ask
 

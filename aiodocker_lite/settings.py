@@ -95,18 +95,27 @@ class Settings:
     authfile: Path | None = None
     """The one file with credentials, in the place of ``REGISTRY_AUTH_FILE`` and docker's and podman's own."""
     downloads: int = 6
-    """Blobs that are downloaded at once."""
+    """Download slots: requests for layers that are answered at once."""
+    streams: int = 4
+    """How many of them one large layer may have while nobody else wants them; 1 for none but its own."""
+    split_above: int = 32 << 20
+    """A layer of which more is missing is large."""
+    foreign_layers: bool = False
+    """Fetch layers that registries may not distribute from the addresses in their manifest, as a stranger."""
     workers: int = field(default_factory=default_workers)
     """Unpacking processes."""
     batch: int = 1 << 20
-    """How much is written to disk at once, and the most that a killed pull fetches twice."""
-    pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
-    """What is waited before each new try of a failed request, while no progress is made."""
+    """How much each stream writes to disk at once, and the most that a killed pull fetches twice."""
+    pauses: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    """The most that is waited before each new try of a failed request, while no progress is made."""
+    patience: float = 300.0
+    """What one pull waits in all because of requests that brought nothing."""
     idle_timeout: float = 60.0
-    """A connection that brings nothing for so long is given up."""
+    """A connection that brings nothing for so long is given up. However slow it is while bytes come, it
+    is kept, as in containerd and podman: nobody knows how slow a link may be."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        for name in ("downloads", "workers", "batch"):
+        for name in ("downloads", "streams", "workers", "batch"):
             if getattr(self, name) < 1:
                 raise InvalidOption(name, "it must be at least 1")

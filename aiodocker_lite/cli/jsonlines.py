@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from aiodocker_lite.cli.progress import retrying
+from aiodocker_lite.cli.progress import pulls_left, retrying
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import EngineError, printable
 from aiodocker_lite.events import (
@@ -21,6 +21,7 @@ from aiodocker_lite.events import (
     LayerStarted,
     LayerUnpacked,
     Notice,
+    Quota,
     Resolved,
     Retrying,
     Waiting,
@@ -42,6 +43,7 @@ class Json:
     layer.waiting       id, digest: another pull is at work on it
     request.retrying    what, reason, pause (seconds)
     image.ready         image, digest, fetched (false: it was here already)
+    registry.quota      registry, left, limit, window (seconds): how many pulls it still allows
     image.failed        image, error: the slug of the error
     notice              text
     ==================  ==========================================================================
@@ -104,6 +106,14 @@ def _described(event: Event) -> tuple[str, dict[str, Any]]:
                 "image": printable(name),
                 "digest": str(digest),
                 "fetched": fetched,
+            }
+        case Quota(registry, left, limit, window):
+            return "registry.quota", {
+                "status": pulls_left(event),
+                "registry": printable(registry),
+                "left": left,
+                "limit": limit,
+                "window": window,
             }
         case Notice(text):
             return "notice", {"status": printable(text), "text": printable(text)}

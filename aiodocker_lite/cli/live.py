@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from aiodocker_lite.cli.progress import Heartbeat, Lines, retrying
+from aiodocker_lite.cli.progress import Heartbeat, Lines, pulls_left, retrying
 from aiodocker_lite.cli.sizes import human_size, human_time
 from aiodocker_lite.cli.tally import Arrived, Tally
 from aiodocker_lite.errors import EngineError, printable
-from aiodocker_lite.events import Event, Notice, Retrying
+from aiodocker_lite.events import Event, Notice, Quota, Retrying
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -51,6 +51,7 @@ class Live:
         self._lines: list[str] = []
         self._area: Area | None = None
         self._aside = False
+        self._quota: Quota | None = None
         self._heart = Heartbeat(self._draw, INTERVAL, first=PATIENCE, prepare=_import_drawing)
 
     def __enter__(self) -> Self:
@@ -118,6 +119,9 @@ class Live:
         match event:
             case Retrying():
                 return self._marked("↻", "!", 33, retrying(event))
+            case Quota() if event.is_scarce and event != self._quota:
+                self._quota = event  # several images tell the same
+                return pulls_left(event)
             case Notice():
                 return printable(event.text)
             case _:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TextIO, get_args
 from aiodocker_lite.cli.sizes import human_size, human_time
 from aiodocker_lite.cli.tally import Arrived, Tally
 from aiodocker_lite.errors import EngineError, InvalidOption, printable
-from aiodocker_lite.events import Event, Notice, Resolved, Retrying, Waiting
+from aiodocker_lite.events import Event, Notice, Quota, Resolved, Retrying, Waiting
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -88,6 +88,12 @@ def retrying(event: Retrying) -> str:
     """The sentence about a failed request."""
     again = f"trying again in {human_time(event.pause)}" if event.pause else "trying again"
     return printable(f"{event.what}: {event.reason}; {again}")
+
+
+def pulls_left(event: Quota) -> str:
+    """The sentence about what a registry still allows."""
+    window = human_time(event.window).removesuffix("00m")
+    return printable(f"{event.registry}: {event.left} of {event.limit} pulls left, counted over {window}")
 
 
 class Lines:
@@ -191,6 +197,7 @@ class Plain:
         self._tally = Tally(self._began)
         self._tenths = 0
         self._told_to_wait = False
+        self._quota: Quota | None = None
         self._lock = threading.Lock()
         self._heart = Heartbeat(self.beat, 1.0, first=1.0)
 
@@ -251,6 +258,9 @@ class Plain:
                 # The first of possibly many; the others are counted in the reports.
                 self._told_to_wait = True
                 self._say(f"layer {event.layer.short}: another pull is bringing it; waiting for that")
+            case Quota() if event.is_scarce and event != self._quota:
+                self._quota = event  # several images tell the same
+                self._say(pulls_left(event))
             case Notice():
                 self._say(printable(event.text))
             case _:

@@ -20,6 +20,7 @@ from aiodocker_lite.events import (
     LayerStarted,
     LayerUnpacked,
     Notice,
+    Quota,
     Resolved,
     Retrying,
     Waiting,
@@ -152,7 +153,7 @@ class Tally:
                     found.waiting = True
             case ImageReady():
                 return self._arrive(event, now)
-            case Retrying() | Notice():
+            case Retrying() | Quota() | Notice():
                 pass
             case _:
                 assert_never(event)

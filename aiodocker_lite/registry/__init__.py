@@ -1,5 +1,6 @@
 """Everything that asks over HTTP, and the only importer of aiohttp besides `serve`.
 
+    source           what a conductor needs of whoever has images
     client           one method for each kind of request of the distribution specification
     failover         one question, several places that may answer it: mirrors, then the registry
     hosts            from an image name to these places; read from
@@ -11,6 +12,7 @@
     failures         why there is no answer, in plain words
     answers          what an answer means: statuses, ranges, pauses, messages
     documents, part  manifests and parts of blobs, as answers bring them
+    foreign          layers that registries may not distribute, from elsewhere
     encoding         what caches compress, undone
     auth             challenge in, authorization out; one token request for each scope
     credentials      user names, passwords and tokens, as values

@@ -18,6 +18,7 @@ from aiodocker_lite.errors import (
     RegistryMisbehaved,
     RegistryUnavailable,
 )
+from aiodocker_lite.events import Quota
 
 ERROR_MAX = 64 * 1024
 """Bytes of an error's body that are read."""
@@ -26,6 +27,7 @@ HTML = ("text/html", "application/xhtml+xml")
 _PAUSE_MAX = 60.0
 _MESSAGE_MAX = 300
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_QUOTA = re.compile(r"(\d{1,9})\s*;\s*w=(\d{1,9})")
 _SECONDS = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -53,6 +55,15 @@ def pause_of(headers: Mapping[str, str]) -> float | None:
     except (ValueError, OverflowError, OSError):
         return None
     return min(max(pause, 0.0), _PAUSE_MAX)
+
+
+def quota_of(registry: str, headers: Mapping[str, str]) -> Quota | None:
+    """How many pulls are left, as Docker Hub says it: ``ratelimit-remaining: 76;w=21600``; None if unsaid."""
+    limit = _QUOTA.fullmatch(headers.get("RateLimit-Limit", "").strip())
+    left = _QUOTA.fullmatch(headers.get("RateLimit-Remaining", "").strip())
+    if limit is None or left is None:
+        return None
+    return Quota(registry, int(left[1]), int(limit[1]), int(limit[2]))
 
 
 def message_of(body: bytes, secrets: Iterable[str] = ()) -> str:

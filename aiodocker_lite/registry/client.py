@@ -7,9 +7,9 @@ checks their digest.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import anyio
 from yarl import URL
@@ -27,43 +27,25 @@ from aiodocker_lite.errors import (
     RegistryUnreachable,
     SizeMismatch,
 )
+from aiodocker_lite.events import Quota
 from aiodocker_lite.manifest import DOCUMENT_MAX, INDEXES, MANIFESTS, Descriptor
 from aiodocker_lite.reference import Reference
-from aiodocker_lite.registry.addresses import is_loopback
-from aiodocker_lite.registry.answers import content_range_of, failure_of
+from aiodocker_lite.registry.addresses import base_url, is_loopback
+from aiodocker_lite.registry.answers import content_range_of, failure_of, quota_of
 from aiodocker_lite.registry.auth import Authorizer, CredentialsRefused, FindCredential, Place
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.registry.documents import manifest_type, promise, promised_digest, read_document
 from aiodocker_lite.registry.failover import Failover, Tell
+from aiodocker_lite.registry.foreign import open_foreign
 from aiodocker_lite.registry.hosts import Endpoint, Hosts
-from aiodocker_lite.registry.part import Part, extent_of
+from aiodocker_lite.registry.part import Part, extent_of, range_header
 from aiodocker_lite.registry.wire import Answer, Wire
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.verify import verify
 
 _AUTH_ROUNDS = 2
+_GONE = (401, 403, 404, 410)
 _ACCEPT = {"Accept": ", ".join(INDEXES + MANIFESTS)}
-
-
-class Registry(Protocol):
-    """What a conductor needs of a source of images."""
-
-    async def resolve(self, reference: Reference, tell: Tell = ...) -> Descriptor:
-        """What a name stands for now: media type, digest and size of its manifest or index."""
-
-    async def manifest(self, reference: Reference, promised: Descriptor, tell: Tell = ...) -> bytes:
-        """The bytes of a manifest or index, unchecked, not many more than DOCUMENT_MAX."""
-
-    async def blob(self, reference: Reference, blob: Descriptor, tell: Tell = ...) -> bytes:
-        """The bytes of a small blob, unchecked, such as a configuration."""
-
-    def open_blob(
-        self, reference: Reference, blob: Descriptor, offset: int = 0, *, tell: Tell = ...
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """The bytes of a blob from an offset on, unchecked, as they arrive."""
-
-    def blame(self, blob: Descriptor) -> bool:
-        """The bytes of a blob were wrong; whether the next request for it goes to somebody else."""
 
 
 def _nobody_listens(text: str) -> None:
@@ -84,6 +66,7 @@ class HttpRegistry:
         self._auth = Authorizer(self._wire, credentials)
         self._failover = Failover()
         self._sources: dict[Digest, Endpoint] = {}
+        self._quotas: dict[str, Quota | None] = {}
         self._roots: dict[URL, URL] = {}
         self._locks: dict[URL, anyio.Lock] = {}
 
@@ -106,6 +89,7 @@ class HttpRegistry:
 
         async def resolve_at(place: Endpoint) -> Descriptor:
             async with self._ask("HEAD", place, reference, path, _ACCEPT) as answer:
+                self._quotas[reference.registry] = quota_of(place.registry, answer.headers)
                 # Some registries refuse HEAD with 405, others with 400 or 501.
                 found = promise(reference, answer) if answer.status == 200 else None
                 if answer.status not in (200, 400, 405, 501):
@@ -148,7 +132,7 @@ class HttpRegistry:
         async def read_at(place: Endpoint) -> bytes:
             parts, size = [], 0
             async with AsyncExitStack() as stack:
-                async for chunk in await self._open_at(stack, place, reference, blob, 0):
+                async for chunk in await self._open_at(stack, place, reference, blob, (0, blob.size)):
                     parts.append(chunk)
                     size += len(chunk)
                     if size > blob.size:
@@ -162,14 +146,21 @@ class HttpRegistry:
 
     @asynccontextmanager
     async def open_blob(
-        self, reference: Reference, blob: Descriptor, offset: int = 0, *, tell: Tell = _nobody_listens
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        self,
+        reference: Reference,
+        blob: Descriptor,
+        offset: int = 0,
+        end: int | None = None,
+        *,
+        tell: Tell = _nobody_listens,
+    ) -> AsyncIterator[Part]:
         """The bytes of a blob from an offset on, as they arrive. Raises SizeMismatch too."""
+        extent = offset, blob.size if end is None else end
         async with AsyncExitStack() as stack:
 
             async def open_at(place: Endpoint) -> Part:
                 async with AsyncExitStack() as opening:
-                    part = await self._open_at(opening, place, reference, blob, offset)
+                    part = await self._open_at(opening, place, reference, blob, extent)
                     stack.push_async_exit(opening.pop_all())
                     self._sources[blob.digest] = place
                     return part
@@ -180,6 +171,20 @@ class HttpRegistry:
             except RegistryError as error:
                 self._failover.rest(self._sources[blob.digest], error, tell)
                 raise
+
+    @asynccontextmanager
+    async def open_foreign(
+        self, reference: Reference, blob: Descriptor, offset: int = 0, end: int | None = None
+    ) -> AsyncIterator[Part]:
+        """The bytes of a layer from where its manifest says, without credentials."""
+        from_here = is_loopback(base_url(reference.registry).host or "")
+        extent = offset, blob.size if end is None else end
+        async with open_foreign(self._wire, blob, extent, from_here=from_here) as part:
+            yield part
+
+    def quota(self, registry: str) -> Quota | None:
+        """What was said when a name was resolved there last."""
+        return self._quotas.get(registry)
 
     def blame(self, blob: Descriptor) -> bool:
         """The bytes of a blob were wrong: a mirror that sent them is asked last from now on."""
@@ -215,11 +220,20 @@ class HttpRegistry:
         return places
 
     async def _open_at(
-        self, stack: AsyncExitStack, place: Endpoint, reference: Reference, blob: Descriptor, offset: int
+        self,
+        stack: AsyncExitStack,
+        place: Endpoint,
+        reference: Reference,
+        blob: Descriptor,
+        extent: tuple[int, int],
     ) -> Part:
-        path = f"blobs/{blob.digest}"
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        offset, end = extent
+        path, headers = f"blobs/{blob.digest}", range_header(offset, end, blob.size)
         answer = await stack.enter_async_context(self._ask("GET", place, reference, path, headers))
+        if answer.status in _GONE and not answer.at_home:
+            # A signed address that ran out: the registry gives a new one.
+            await stack.aclose()
+            answer = await stack.enter_async_context(self._ask("GET", place, reference, path, headers))
         if answer.status == 416 or (answer.status == 206 and _is_of_other_bytes(answer, blob)):
             # Not a registry that knows ranges: read it all and throw away what we have.
             await stack.aclose()
@@ -228,8 +242,8 @@ class HttpRegistry:
             raise await self._failure(place, reference, answer, blob)
         if _is_of_other_bytes(answer, blob):
             answer = answer.as_stored()
-        start, end = extent_of(answer, blob, offset)
-        return Part(answer, skip=offset - start, size=end - offset)
+        start, end = extent_of(answer, blob, offset, end)
+        return Part(answer, skip=offset - start, start=offset, end=end)
 
     @asynccontextmanager
     async def _ask(
@@ -323,13 +337,19 @@ class HttpRegistry:
     ) -> RegistryError:
         """The error that an answer other than the one we want stands for."""
         message = await answer.message()
-        if answer.status in (401, 403, 404, 410) and not answer.at_home:
-            # A signed address that ran out: the registry gives a new one.
-            return RegistryUnavailable(answer.sender, f"it answered {answer.status}")
+        if answer.status in _GONE and not answer.at_home:
+            # For a blob that was a new address already.
+            kind = RegistryUnavailable if blob is None else RegistryUnreachable
+            return kind(answer.sender, f"it answered {answer.status}")
         asked = Place(place.registry, place.repository, answer.url.origin(), answer.at_home)
         source = self._auth.source(asked)
         if answer.status in (401, 403):
             return _denied(place, reference, source or "anonymous", message)
+        if blob is not None and blob.is_foreign and answer.status == 404:
+            reason = f"layer {blob.digest.short} may not be distributed by registries"
+            return BlobNotFound(
+                str(reference), f"{reason}; Settings.foreign_layers permits to fetch it elsewhere"
+            )
         if answer.status != 404:
             error = failure_of(answer.sender, answer.status, answer.headers, message)
         elif blob is not None:

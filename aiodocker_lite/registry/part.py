@@ -14,12 +14,13 @@ from aiodocker_lite.registry.wire import Answer
 
 
 class Part:
-    """A part of a blob: drops what was not asked for, and says so when it ends early."""
+    """A part of a blob, up to `end`: drops what comes before it, and says so when it ends early."""
 
-    def __init__(self, answer: Answer, *, skip: int, size: int) -> None:
+    def __init__(self, answer: Answer, *, skip: int, start: int, end: int) -> None:
+        self.end = end
         self._answer = answer
         self._skip = skip
-        self._missing = size
+        self._missing = end - start
 
     def __aiter__(self) -> Self:
         return self
@@ -43,7 +44,14 @@ class Part:
                 return chunk
 
 
-def extent_of(answer: Answer, blob: Descriptor, offset: int) -> tuple[int, int]:
+def range_header(offset: int, end: int, size: int) -> dict[str, str]:
+    """What asks for these bytes of so many; nothing where it is all of them."""
+    if (offset, end) == (0, size):
+        return {}
+    return {"Range": f"bytes={offset}-" if end == size else f"bytes={offset}-{end - 1}"}
+
+
+def extent_of(answer: Answer, blob: Descriptor, offset: int, end: int) -> tuple[int, int]:
     """The first byte of an answer and the byte after its last. Raises where it is not of this blob."""
     length = answer.headers.get("Content-Length", "")
     if answer.status == 206:
@@ -51,12 +59,12 @@ def extent_of(answer: Answer, blob: Descriptor, offset: int) -> tuple[int, int]:
         if (
             extent is None
             or extent[0] != offset
-            or extent[1] > blob.size
+            or not offset < extent[1] <= end
             or extent[2] not in (None, blob.size)
         ):
             given = answer.headers.get("Content-Range", media_type_of(answer.headers))
             raise RegistryUnavailable(
-                answer.sender, f"it sent '{given}' where bytes {offset} to {blob.size} were asked for"
+                answer.sender, f"it sent '{given}' where bytes {offset} to {end} were asked for"
             )
         return offset, extent[1]
     media_type = media_type_of(answer.headers)

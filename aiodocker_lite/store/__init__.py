@@ -22,7 +22,6 @@ from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.store import garbage
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.containers import Containers
-from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.images import Images
 from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
@@ -101,12 +100,14 @@ class Store:
 
     def drop_part(self, blob: Digest) -> None:
         """Remove what has come of a blob, unless somebody is bringing it. Raises StoreUnwritable."""
+        from aiodocker_lite.store.ingest import discard  # with aiofiles, which most commands do without
+
         path = self.paths.ingest(blob)
         if not path.exists():
             return
-        with hold_now(self.paths.lock(f"blob-{blob}")) as alone, store_errors(path):
+        with hold_now(self.paths.lock(f"blob-{blob}")) as alone:
             if alone:
-                path.unlink(missing_ok=True)
+                discard(path)
 
     def counting_on_content(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing that is in the store is collected."""

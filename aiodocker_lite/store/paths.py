@@ -69,7 +69,7 @@ class Paths:
         return self.joints / chain.algorithm / chain.hex
 
     def ingest(self, digest: Digest) -> Path:
-        """What has come of a blob; its length is its watermark."""
+        """What has come of a blob."""
         return self.ingests / f"{digest.algorithm}-{digest.hex}"
 
     def staging(self, diff_id: Digest) -> Path:

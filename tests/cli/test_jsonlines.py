@@ -19,6 +19,7 @@ from aiodocker_lite.events import (
     LayerStarted,
     LayerUnpacked,
     Notice,
+    Quota,
     Retrying,
     Waiting,
 )
@@ -94,6 +95,17 @@ CASES: list[tuple[Event, str, dict[str, Any]]] = [
             "image": "alpine:latest",
             "digest": str(IMAGE.digest),
             "fetched": False,
+        },
+    ),
+    (
+        Quota("docker.io\n", 17, 100, 21600),
+        "registry.quota",
+        {
+            "status": r"docker.io\n: 17 of 100 pulls left, counted over 6h",
+            "registry": r"docker.io\n",
+            "left": 17,
+            "limit": 100,
+            "window": 21600,
         },
     ),
     (Notice("a\nb"), "notice", {"status": r"a\nb", "text": r"a\nb"}),

@@ -22,6 +22,7 @@ from aiodocker_lite.events import (
     LayerStarted,
     LayerUnpacked,
     Notice,
+    Quota,
     Retrying,
     Waiting,
 )
@@ -211,6 +212,16 @@ def test_what_goes_wrong_is_a_line_at_once(log: Log) -> None:
         "layer 000000000001: another pull is bringing it; waiting for that",
         "The disk is nearly full",
         "alpine:latest: 0%, 0B of 128MB, 2 layers left to another pull",
+    ]
+
+
+def test_few_pulls_that_are_left_are_a_line(log: Log) -> None:
+    """Once for each number: several images tell the same; and nothing while there are many."""
+    for left in (100, 20, 19, 19, 18):
+        log.view(Quota("docker.io", left, 100, 21600))
+    assert log.spoken() == [
+        "docker.io: 19 of 100 pulls left, counted over 6h",
+        "docker.io: 18 of 100 pulls left, counted over 6h",
     ]
 
 

@@ -127,7 +127,7 @@ class Tokens:
 
 
 JSON = {"Content-Type": "application/json"}
-_RANGE = re.compile(r"bytes=(\d+)-")
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 class FakeRegistry:
@@ -196,6 +196,12 @@ class FakeRegistry:
         self._documents[repository, tag] = (each.top.media_type, each.top.raw)
         for blob in each.blobs:
             self._blobs[repository, str(blob.digest)] = blob.raw
+
+    def lend(self, repository: str, other: str) -> None:
+        """Have the blobs of one repository in another, too."""
+        self._blobs |= {
+            (other, digest): raw for (name, digest), raw in self._blobs.items() if name == repository
+        }
 
     def script(self, method: str, part: str, *faults: Fault) -> None:
         """Requests with this method (or "" for any) and this in their path meet these faults in turn."""
@@ -299,8 +305,9 @@ def ranged(body: bytes, seen: Seen) -> Reply:
     start = int(match[1])
     if start >= len(body):
         return Reply(416, b"", {"Content-Range": f"bytes */{len(body)}"})
-    extent = f"bytes {start}-{len(body) - 1}/{len(body)}"
-    return Reply(206, body[start:], {"Content-Type": "application/octet-stream", "Content-Range": extent})
+    end = min(int(match[2]) + 1, len(body)) if match[2] else len(body)
+    extent = f"bytes {start}-{end - 1}/{len(body)}"
+    return Reply(206, body[start:end], {"Content-Type": "application/octet-stream", "Content-Range": extent})
 
 
 def basic(user: str, password: str) -> str:

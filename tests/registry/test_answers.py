@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodocker_lite.errors import RateLimited, RegistryError, RegistryMisbehaved, RegistryUnavailable
-from aiodocker_lite.registry.answers import content_range_of, failure_of, media_type_of, message_of, pause_of
+from aiodocker_lite.events import Quota
+from aiodocker_lite.registry.answers import (
+    content_range_of,
+    failure_of,
+    media_type_of,
+    message_of,
+    pause_of,
+    quota_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +48,23 @@ def test_a_date_in_retry_after_is_a_pause_from_now() -> None:
     pause = pause_of({"Retry-After": formatdate(time.time() + 10, usegmt=True)})
     assert pause is not None
     assert 8 < pause <= 10
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "quota"),
+    [
+        ("100;w=21600", "76;w=21600", (76, 100, 21600)),
+        ("200;w=3600", "0;w=3600", (0, 200, 3600)),
+        ("100", "76", None),
+        ("100;w=21600", "", None),
+        ("-1;w=5", "3;w=5", None),
+        ("9" * 30 + ";w=1", "1;w=1", None),
+    ],
+)
+def test_the_pulls_that_are_left(limit: str, left: str, quota: tuple[int, int, int] | None) -> None:
+    """As Docker Hub says it; anything else says nothing."""
+    found = quota_of("docker.io", {"RateLimit-Limit": limit, "RateLimit-Remaining": left})
+    assert found == (quota and Quota("docker.io", *quota))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import pytest
@@ -19,7 +22,8 @@ from aiodocker_lite.errors import (
     RegistryError,
     RegistryMisbehaved,
 )
-from aiodocker_lite.fetch import fetch_blob
+from aiodocker_lite.fetch.blob import Write, fetch_blob
+from aiodocker_lite.fetch.retries import Retries
 from aiodocker_lite.registry.auth import Authorizer, Challenge, Place, choose, parse_challenges
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
@@ -541,15 +545,19 @@ async def test_a_layer_that_is_resumed_after_its_token_ended_gets_a_new_one(
     registry, blob, got = client(), app.layers[0].descriptor, bytearray()
     await registry.resolve(fake.reference("app"))
 
-    async def write(chunk: bytes) -> None:
-        got.extend(chunk)
+    @asynccontextmanager
+    async def writing_at(offset: int) -> AsyncIterator[Write]:
+        async def write(chunk: bytes) -> None:
+            got.extend(chunk)
+
+        yield write
 
     await fetch_blob(
         blob,
-        lambda offset: registry.open_blob(fake.reference("app"), blob, offset),
-        write,
-        offset=0,
-        pauses=[0.0],
+        [(0, blob.size)],
+        partial(registry.open_blob, fake.reference("app"), blob),
+        writing_at,
+        retries=Retries([0.0], 60),
         on_retry=lambda error, pause: other.tokens.issued.clear(),
     )
     assert bytes(got) == app.layers[0].raw

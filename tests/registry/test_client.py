@@ -24,9 +24,10 @@ from aiodocker_lite.errors import (
 )
 from aiodocker_lite.manifest import DOCKER_LIST, DOCUMENT_MAX, OCI_INDEX, Descriptor, Index, parse_manifest
 from aiodocker_lite.reference import Reference
-from aiodocker_lite.registry.client import HttpRegistry, Registry
+from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.registry.keyring import Keyring
+from aiodocker_lite.registry.source import Registry
 from aiodocker_lite.settings import Settings
 from tests.fakes import images
 from tests.fakes.images import Image, image, index, layer, noise, write_layout

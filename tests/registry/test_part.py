@@ -208,12 +208,40 @@ async def test_a_bomb_is_not_inflated(fake: FakeRegistry, app: Image, client: Ne
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
-async def test_a_signed_address_that_ran_out_is_worth_another_try(
-    fake: FakeRegistry, other: FakeRegistry, app: Image, client: NewClient, code: int
+@pytest.mark.parametrize("offset", [0, OFFSET])
+async def test_a_signed_address_that_ran_out_is_renewed(
+    fake: FakeRegistry, other: FakeRegistry, app: Image, client: NewClient, code: int, offset: int
 ) -> None:
-    """R23: the registry gives a new one."""
-    fake.script("GET", "/blobs/", redirected(f"{other.url}/signed"))
-    other.script("GET", "/signed", status(code))
-    with pytest.raises(RegistryError, match=str(code)) as caught:
-        await read(client, fake, app)
-    assert caught.value.retryable
+    """R23: the registry gives a new one; once, for one that is new cannot have run out."""
+    other.add("app", "latest", app)
+    signed = f"{other.url}/v2/app/blobs/{app.layers[0].digest}"
+    fake.script("GET", "/blobs/", redirected(signed + "?signed=1"), redirected(signed + "?signed=2"))
+    other.script("GET", "/blobs/", status(code))
+    assert await read(client, fake, app, offset) == app.layers[0].raw[offset:]
+    assert [seen.query["signed"] for seen in other.requests] == ["1", "2"]
+
+    fake.script("GET", "/blobs/", *[redirected(signed)] * 3)
+    other.script("GET", "/blobs/", *[status(code)] * 3)
+    with pytest.raises(RegistryError, match=f"it answered {code}") as caught:
+        await read(client, fake, app, offset)
+    assert not caught.value.retryable
+    assert len(other.requests) == 4
+
+
+async def test_a_part_is_asked_for_and_checked(fake: FakeRegistry, app: Image, client: NewClient) -> None:
+    """Both ends of it; more than that is for whoever asked to see."""
+    raw, blob = app.layers[0].raw, app.layers[0].descriptor
+    registry = client()
+    for start, end in [(0, 10), (OFFSET, OFFSET + 1), (5, len(raw)), (0, len(raw))]:
+        async with registry.open_blob(fake.reference("app"), blob, start, end) as part:
+            assert (part.end, b"".join([chunk async for chunk in part])) == (end, raw[start:end])
+    ranges = [seen.headers.get("Range") for seen in fake.requests]
+    assert ranges == ["bytes=0-9", "bytes=1000-1000", "bytes=5-", None]
+    fake.script("GET", "/blobs/", whole(raw))
+    async with registry.open_blob(fake.reference("app"), blob, 5, 10) as part:
+        assert part.end == len(raw)
+    for wrong in ("bytes 0-9/*", "bytes 5-10/*", "bytes 5-4/*"):
+        fake.script("GET", "/blobs/", with_headers(Content_Range=wrong))
+        with pytest.raises(RegistryUnavailable, match="where bytes 5 to 10 were asked for"):
+            async with registry.open_blob(fake.reference("app"), blob, 5, 10):
+                pass

@@ -20,7 +20,8 @@ from aiodocker_lite.errors import (
     SizeMismatch,
     StoreUnwritable,
 )
-from aiodocker_lite.fetch import attempt, fetch_blob
+from aiodocker_lite.fetch.blob import Write, fetch_blob
+from aiodocker_lite.fetch.retries import Retries
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.settings import Settings
@@ -34,6 +35,21 @@ Step = bytes | Exception
 
 
 @dataclass
+class Answer:
+    """Chunks and errors, and where they end if there are no errors."""
+
+    steps: Sequence[Step]
+    end: int
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for step in self.steps:
+            await anyio.lowlevel.checkpoint()
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+
+@dataclass
 class Source:
     """Answers one request after the other with the next list of chunks and errors."""
 
@@ -41,27 +57,20 @@ class Source:
     offsets: list[int] = field(default_factory=list)
     open_now: int = 0
 
-    def __call__(self, offset: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return self._opened(offset)
+    def __call__(self, offset: int, end: int) -> AbstractAsyncContextManager[Answer]:
+        return self._opened(offset, end)
 
     @asynccontextmanager
-    async def _opened(self, offset: int) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _opened(self, offset: int, end: int) -> AsyncIterator[Answer]:
         self.offsets.append(offset)
         steps = self.answers.pop(0)
         if steps and isinstance(steps[0], Exception):
             raise steps[0]
         self.open_now += 1
         try:
-            yield self._chunks(steps)
+            yield Answer(steps, end)
         finally:
             self.open_now -= 1
-
-    async def _chunks(self, steps: Sequence[Step]) -> AsyncIterator[bytes]:
-        for step in steps:
-            await anyio.lowlevel.checkpoint()
-            if isinstance(step, Exception):
-                raise step
-            yield step
 
 
 @dataclass
@@ -72,10 +81,14 @@ class Target:
     fails_at: int | None = None
     error: Exception = field(default_factory=lambda: StoreUnwritable("x", "read-only"))
 
-    async def __call__(self, chunk: bytes) -> None:
-        if self.fails_at is not None and len(self.got) + len(chunk) > self.fails_at:
-            raise self.error
-        self.got += chunk
+    @asynccontextmanager
+    async def at(self, offset: int) -> AsyncIterator[Write]:
+        async def write(chunk: bytes) -> None:
+            if self.fails_at is not None and len(self.got) + len(chunk) > self.fails_at:
+                raise self.error
+            self.got += chunk
+
+        yield write
 
 
 @dataclass
@@ -90,10 +103,10 @@ class Run:
         blob = Descriptor("x", Digest.of(RAW), len(RAW))
         await fetch_blob(
             blob,
+            [(offset, len(RAW))],
             self.source,
-            self.target,
-            offset=offset,
-            pauses=pauses,
+            self.target.at,
+            retries=Retries(pauses, 60),
             on_retry=lambda error, pause: self.retries.append((error, pause)),
         )
         assert self.source.open_now == 0
@@ -169,47 +182,12 @@ async def test_more_than_was_promised_is_refused(answers: list[list[Step]]) -> N
     assert len(one.target.got) < 10
 
 
-async def test_pauses_grow_and_the_registry_may_ask_for_more() -> None:
-    """Each pause is the next one, give or take a quarter, and at least what Retry-After says."""
-    asked = RateLimited("r", "slow down", retry_after=0.05)
-    one = run([CUT], [asked], [b"0", CUT], [b"123456789"])
-    await one.fetch(pauses=(0.01, 0.02, 0.03))
-    first, second, third = (pause for _, pause in one.retries)
-    assert 0.0075 <= first <= 0.0125
-    assert second == 0.05
-    assert 0.0075 <= third <= 0.0125  # progress: the first pause again
-
-
 async def test_a_pause_can_be_cancelled() -> None:
     """Nobody waits a minute for Ctrl-C."""
     one = run([RateLimited("r", "slow down", retry_after=60.0)])
     with anyio.move_on_after(0.05) as scope:
         await one.fetch()
     assert scope.cancelled_caught
-
-
-async def test_one_small_request_is_tried_again_by_the_same_rules() -> None:
-    """The result of the first that succeeds; the last error when the pauses are used up."""
-    script: list[Exception | int] = [CUT, CUT, 7]
-    retries: list[float] = []
-
-    async def action() -> int:
-        step = script.pop(0)
-        if isinstance(step, Exception):
-            raise step
-        return step
-
-    def note(error: RegistryError, pause: float) -> None:
-        retries.append(pause)
-
-    assert await attempt(action, pauses=(0, 0), on_retry=note) == 7
-    assert retries == [0, 0]
-    script += [CUT, CUT, LOST, 7]
-    with pytest.raises(RegistryUnavailable):
-        await attempt(action, pauses=(0,), on_retry=note)
-    with pytest.raises(ImageNotFound):
-        await attempt(action, pauses=(0,), on_retry=note)
-    assert script == [7]
 
 
 def _faults(raw: bytes) -> dict[str, list[Fault]]:
@@ -239,7 +217,12 @@ async def test_a_real_download_survives_a_bad_network(kind: str) -> None:
         fake.script("GET", "/blobs/", *faults)
         open_at = partial(registry.open_blob, fake.reference("app"), blob.descriptor)
         await fetch_blob(
-            blob.descriptor, open_at, target, offset=0, pauses=(0, 0, 0), on_retry=lambda error, pause: None
+            blob.descriptor,
+            [(0, len(blob.raw))],
+            open_at,
+            target.at,
+            retries=Retries((0, 0, 0), 60),
+            on_retry=lambda error, pause: None,
         )
         assert len(fake.requests) > len(faults) - 1
     assert bytes(target.got) == blob.raw

@@ -1,0 +1,230 @@
+"""One blob from a source that opens parts of it: parallel ranges, resume, fallback to one stream.
+
+A large blob is fetched in parts, in order. One stream leads: it takes the first part that is missing,
+and tries again where that may help. It is helped by others as long as the source sends parts and
+nobody else wants their download slots; one that fails gives the rest of its part back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import anyio
+
+from aiodocker_lite.errors import RegistryError, RegistryUnavailable, SizeMismatch, one_error
+from aiodocker_lite.fetch.retries import OnRetry, Retries
+from aiodocker_lite.manifest import Descriptor
+
+Extent = tuple[int, int]
+"""The first byte, and the byte after the last."""
+Write = Callable[[bytes], Awaitable[None]]
+WritingAt = Callable[[int], AbstractAsyncContextManager[Write]]
+"""Opens the place where the bytes from an offset on go to; they are there when it is closed."""
+_PARTS = 4
+"""Into how many parts for each stream the rest of a blob is divided: the first shall be whole soon."""
+
+
+class Stretch(Protocol):
+    """Bytes of a blob as they come, from the offset that was asked for up to `end` if nothing goes wrong."""
+
+    @property
+    def end(self) -> int: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+OpenAt = Callable[[int, int], AbstractAsyncContextManager[Stretch]]
+"""Opens the bytes of a blob between two offsets; what knows no parts goes on to the end of the blob."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How many streams may fetch one blob: `streams`, where more than `least` bytes are missing.
+
+    All but the first hold one of `slots` for each part, and never while somebody waits for one.
+    """
+
+    streams: int
+    least: int
+    slots: anyio.CapacityLimiter
+
+
+async def fetch_blob(
+    blob: Descriptor,
+    gaps: Sequence[Extent],
+    open_at: OpenAt,
+    writing_at: WritingAt,
+    *,
+    sharing: Sharing | None = None,
+    retries: Retries,
+    on_retry: OnRetry,
+) -> None:
+    """Have every byte that is missing written, and once.
+
+    Nothing is hashed here. Raises SizeMismatch when more bytes come than promised, the last
+    RegistryError when `retries` gives up, and at once whatever a write raises.
+    """
+    with one_error():
+        async with anyio.create_task_group() as tasks:
+            download = _Download(blob, gaps, open_at, writing_at, sharing, on_retry)
+            while (part := await download.next_part()) is not None:
+                await download.lead(part, retries, partial(tasks.start_soon, download.help))
+
+
+class _Download:
+    """What is missing of one blob, and who is at work on it."""
+
+    def __init__(
+        self,
+        blob: Descriptor,
+        gaps: Sequence[Extent],
+        open_at: OpenAt,
+        writing_at: WritingAt,
+        sharing: Sharing | None,
+        on_retry: OnRetry,
+    ) -> None:
+        self._blob = blob
+        self._missing = [gap for gap in gaps if gap[0] < gap[1]]
+        self._open_at = open_at
+        self._writing_at = writing_at
+        missing = sum(end - start for start, end in gaps)
+        is_worth_it = (
+            sharing and min(sharing.streams, sharing.slots.total_tokens) > 1 and missing > sharing.least
+        )
+        self._sharing = sharing if is_worth_it else None
+        self._on_retry = on_retry
+        self._helpers = 0
+        self._helper_ended = anyio.Event()
+
+    async def next_part(self) -> Extent | None:
+        """What to fetch next; None when everything is here."""
+        while self._helpers and not self._missing:
+            await self._helper_ended.wait()
+        return self._take() if self._missing else None
+
+    async def lead(self, part: Extent, retries: Retries, call_help: Callable[[], object]) -> None:
+        """Fetch a part, with as many requests as it takes."""
+        feed = _Feed(self._blob, *part)
+        tries = retries.tries()
+        while feed.position < feed.end:
+            before = feed.position
+            try:
+                async with self._writing_at(before) as write, self._open_at(before, feed.end) as stretch:
+                    if stretch.end > feed.end:
+                        self._sharing = None
+                        feed.end = self._take_more(feed.end)
+                    self._call(call_help)
+                    await feed.take(stretch, write)
+            except RegistryError as error:
+                if feed.is_broken:
+                    raise
+                await tries.pause_after(error, progressed=feed.position > before, on_retry=self._on_retry)
+
+    async def help(self) -> None:
+        """Fetch parts as long as there are slots; the first failure is the last."""
+        try:
+            while self._sharing and self._missing:
+                with _slot(self._sharing.slots) as has_slot:
+                    if not (has_slot and await self._help_once()):
+                        return
+        finally:
+            self._helpers -= 1
+            self._helper_ended.set()
+            self._helper_ended = anyio.Event()
+
+    async def _help_once(self) -> bool:
+        start, end = self._take()
+        feed = _Feed(self._blob, start, end)
+        try:
+            async with self._writing_at(start) as write, self._open_at(start, end) as stretch:
+                if stretch.end > end:
+                    raise RegistryUnavailable("the registry", "it does not send parts of a blob any more")
+                await feed.take(stretch, write)
+        except RegistryError as error:
+            if feed.is_broken:
+                raise
+            if feed.position == start:
+                self._sharing = None  # it may not like so many at once
+            self._on_retry(error, 0)
+            return False
+        finally:
+            if feed.position < end:
+                self._missing = sorted([(feed.position, end), *self._missing])
+        return True
+
+    def _call(self, call_help: Callable[[], object]) -> None:
+        while self._sharing and self._missing and self._helpers < self._sharing.streams - 1:
+            self._helpers += 1
+            call_help()
+
+    def _take(self) -> Extent:
+        """The first part that is missing; the whole gap for who is alone."""
+        start, end = self._missing.pop(0)
+        size = end - start
+        if self._sharing:
+            least, most = self._sharing.least // 4, 2 * self._sharing.least
+            rest = size + sum(end - start for start, end in self._missing)
+            fair = rest // (_PARTS * self._sharing.streams)
+            # Who has no help to expect does not stop so often to ask.
+            is_alone = not self._helpers and self._sharing.slots.available_tokens < 1
+            size = min(size, most if is_alone else max(least, min(fair, most)))
+        if start + size < end:
+            self._missing.insert(0, (start + size, end))
+        return start, start + size
+
+    def _take_more(self, end: int) -> int:
+        """Take the part behind a part too, up to the next one that somebody has or had."""
+        if self._missing and self._missing[0][0] == end:
+            return self._missing.pop(0)[1]
+        return end
+
+
+@contextmanager
+def _slot(slots: anyio.CapacityLimiter) -> Iterator[bool]:
+    """Hold a slot if there is one that nobody waits for."""
+    borrower = object()
+    try:
+        slots.acquire_on_behalf_of_nowait(borrower)
+    except anyio.WouldBlock:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        slots.release_on_behalf_of(borrower)
+
+
+class _Feed:
+    """Where the bytes of a part go, and how many went there."""
+
+    def __init__(self, blob: Descriptor, start: int, end: int) -> None:
+        self.position = start
+        self.end = end
+        self.is_broken = False
+        self._blob = blob
+
+    async def take(self, stretch: Stretch, write: Write) -> None:
+        """Write what comes, up to the end of the part. Raises SizeMismatch, RegistryUnavailable."""
+        wanted = min(stretch.end, self.end)
+        async for chunk in stretch:
+            if stretch.end > wanted:
+                chunk = chunk[: wanted - self.position]
+            after = self.position + len(chunk)
+            if after > self._blob.size:
+                raise SizeMismatch(f"layer {self._blob.digest.short}", self._blob.size, after)
+            if after > wanted:
+                raise RegistryUnavailable("the registry", "it sent more of a blob than it said")
+            # Until proven otherwise: nobody knows what a failed write has done to the file.
+            self.is_broken = True
+            await write(chunk)
+            self.is_broken = False
+            self.position = after
+            if after == wanted < stretch.end:
+                return
+        if self.position < wanted:
+            missing = wanted - self.position
+            raise RegistryUnavailable("the registry", f"the connection ended {missing} bytes early")
