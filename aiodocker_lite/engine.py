@@ -22,10 +22,11 @@ from aiodocker_lite.errors import (
     EngineNotOpen,
     InvalidOption,
     NoSuchImage,
+    PlatformNotFound,
 )
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
-from aiodocker_lite.options import RunOptions, Streams, text, words
+from aiodocker_lite.options import PullPolicy, RunOptions, Streams, pull_policy, text, words
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.remove import Removed as Removed
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from aiodocker_lite.bring import Tools
     from aiodocker_lite.layer.privileges import Owners
-    from aiodocker_lite.registry.client import Registry
+    from aiodocker_lite.registry.source import Registry
     from aiodocker_lite.run import Running
     from aiodocker_lite.store.containers import Container
 
@@ -175,23 +176,38 @@ class Engine:
         self,
         image: str | Image,
         *,
+        pull: PullPolicy = "missing",
         platform: str | Platform | None = None,
         progress: Progress = events.ignore,
     ) -> Image:
-        """The image of this name or ID, pulled if it is not here, or here for another platform only."""
+        """The image of this name or ID, pulled if it is not here, or here for another platform only.
+
+        With `pull="always"` a name is resolved anew; with "never" NoSuchImage is raised for what is not
+        here, and PlatformNotFound for what is here for another platform.
+        """
         events.check(progress)
+        policy = pull_policy(pull)
         if isinstance(image, Image):
             return image
         try:
             found = self.store.images.find(text("image", image))
         except NoSuchImage:
+            if policy == "never":
+                raise
             reference = Reference.parse(image)
-            progress(events.Notice(f"Unable to find image '{reference.familiar}' locally"))
+            if policy == "missing":
+                progress(events.Notice(f"Unable to find image '{reference.familiar}' locally"))
             return await self.pull(reference, platform=platform, progress=progress)
+        if policy == "always" and self.store.images.is_name(image):
+            return await self.pull(image, platform=platform, progress=progress)
         wanted = self._platform(platform)
         if platform is not None and found.config.platform.normal() not in wanted.accepts():
+            if policy == "never":
+                raise PlatformNotFound(str(wanted), (str(found.config.platform),))
             return await self.pull(image, platform=platform, progress=progress)
         if found.verified != "Yes" and found.names:
+            if policy == "never":
+                raise NoSuchImage(found.name)
             progress(events.Notice(f"Image '{found.name}' is not complete"))
             return await self.pull(found.names[0], platform=platform, progress=progress)
         here = Platform.here()
@@ -212,6 +228,7 @@ class Engine:
         options: RunOptions | None = None,
         *,
         streams: Streams | None = None,
+        pull: PullPolicy = "missing",
         platform: str | Platform | None = None,
         progress: Progress = events.ignore,
         on_found: Callable[[Image], None] = lambda _: None,
@@ -226,10 +243,11 @@ class Engine:
         options, streams = options or RunOptions(), streams or Streams()
         argv = words("command", command)
         events.check(progress)
+        pull_policy(pull)
         self.store.create()
         # First: what is refused shall be refused before anything is pulled.
         ladder = find_ladder(self.store, options, progress)
-        found = await self.find_or_pull(image, platform=platform, progress=progress)
+        found = await self.find_or_pull(image, pull=pull, platform=platform, progress=progress)
         owners = await self._find_owners()
         if found.verified != "No" and not self.store.has_unpacked(found.config.diff_ids, str(owners)):
             from aiodocker_lite.owners import unpack_again
@@ -247,6 +265,7 @@ class Engine:
         *,
         input: bytes | None = None,
         check: bool = True,
+        pull: PullPolicy = "missing",
         platform: str | Platform | None = None,
         progress: Progress = events.ignore,
     ) -> Finished:
@@ -260,7 +279,7 @@ class Engine:
             raise InvalidOption("input", "it is not bytes")
         streams = Streams.captured(has_input=input is not None)
         async with self.start(
-            image, command, options, streams=streams, platform=platform, progress=progress
+            image, command, options, streams=streams, pull=pull, platform=platform, progress=progress
         ) as running:
             finished = Finished(*await communicate(running, input))
         if check and finished.exit_code:

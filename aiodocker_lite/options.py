@@ -11,6 +11,8 @@ from typing import IO, Any, Literal, Self, TypeAlias
 
 from aiodocker_lite.errors import InvalidOption
 
+PullPolicy: TypeAlias = Literal["always", "missing", "never"]
+"""When an image is pulled: even if it is here (for one request where it is up to date), if it is not, or not at all."""
 Stream: TypeAlias = int | IO[Any] | None
 
 
@@ -26,6 +28,15 @@ def words(option: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise InvalidOption(option, f"{given!r} is not a list of words, such as ['echo', 'hi']")
     return tuple(text(option, word) for word in given)
+
+
+def pull_policy(given: object, option: str = "pull") -> PullPolicy:
+    """What was given, if it is a policy. Raises InvalidOption."""
+    match given:
+        case "always" | "missing" | "never":
+            return given
+        case _:
+            raise InvalidOption(option, f'{given!r} is not one of "always", "missing" or "never"')
 
 
 @dataclass(frozen=True, slots=True)

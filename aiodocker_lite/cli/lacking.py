@@ -12,7 +12,7 @@ _OPTIONS = {
         init io-maxbandwidth io-maxiops ip ip6 ipc isolation kernel-memory label/l label-file link link-local-ip
         log-driver log-opt mac-address memory/m memory-reservation memory-swap memory-swappiness mount net net-alias
         network network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit privileged publish/p
-        publish-all/P pull read-only restart runtime security-opt shm-size sig-proxy stop-signal stop-timeout
+        publish-all/P read-only restart runtime security-opt shm-size sig-proxy stop-signal stop-timeout
         storage-opt sysctl tmpfs tty/t ulimit use-api-socket userns uts volume-driver volumes-from
     """,
     "pull": "all-tags/a disable-content-trust",

@@ -30,6 +30,7 @@ from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import EngineError, InvalidOption
 from aiodocker_lite.events import Event, ImageReady
 from aiodocker_lite.image import Image
+from aiodocker_lite.options import PullPolicy, pull_policy
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Limits
 
@@ -45,6 +46,9 @@ def pull(
     creds: Creds = None,
     authfile: Authfile = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Blobs to download at once.")] = 6,
+    policy: Annotated[
+        str, typer.Option(metavar="WHEN", help="always, missing or never, as in podman.")
+    ] = "always",
     limit: Limit = None,
     progress: Progress = "auto",
 ) -> int:
@@ -55,6 +59,7 @@ def pull(
     last line on standard output is the full name of the image.
     """
     limits = Limits.parse(limit or ())
+    when = pull_policy(policy, "--policy")
     references = list(dict.fromkeys(Reference.parse(name) for name in names))
     given = credentials_for(creds, references)
     if not quiet:
@@ -64,7 +69,7 @@ def pull(
     async def work(engine: Engine) -> int:
         doing = f"Resolving {references[0].familiar}" if len(references) == 1 else "Resolving"
         with watching("quiet" if quiet else progress, doing=doing) as watch:
-            return await _pull_all(engine, references, platform, watch, quiet=quiet)
+            return await _pull_all(engine, references, when, platform, watch, quiet=quiet)
 
     tls = tls_settings(insecure, tls_verify, cert_dir)
     try:
@@ -88,13 +93,19 @@ def _has_default_tag(name: str) -> bool:
 
 
 async def _pull_all(
-    engine: Engine, references: Sequence[Reference], platform: str | None, watch: Watch, *, quiet: bool
+    engine: Engine,
+    references: Sequence[Reference],
+    when: PullPolicy,
+    platform: str | None,
+    watch: Watch,
+    *,
+    quiet: bool,
 ) -> int:
     failed = 0
 
     async def one(reference: Reference) -> None:
         nonlocal failed
-        fetched = True
+        fetched = False
 
         def note(event: Event) -> None:
             nonlocal fetched
@@ -103,7 +114,11 @@ async def _pull_all(
             watch(event)
 
         try:
-            image = await engine.pull(reference, platform=platform, progress=note)
+            if when == "always":
+                image = await engine.pull(reference, platform=platform, progress=note)
+            else:
+                name = str(reference)
+                image = await engine.find_or_pull(name, pull=when, platform=platform, progress=note)
         except EngineError as error:
             if len(references) == 1:
                 raise

@@ -28,7 +28,7 @@ from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.image import Image
-from aiodocker_lite.options import Mount, RunOptions, Streams
+from aiodocker_lite.options import Mount, RunOptions, Streams, pull_policy
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Limits
 
@@ -74,6 +74,9 @@ def run(
     ] = None,
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Pass standard input on.")] = False,
     platform: Platform = None,
+    pull: Annotated[
+        str, typer.Option("--pull", metavar="WHEN", help="Pull the image: always, missing or never.")
+    ] = "missing",
     require_isolation: Annotated[
         bool, typer.Option("--require-isolation", help="Refuse to run with less than all namespaces.")
     ] = False,
@@ -109,6 +112,7 @@ def run(
     # As docker does: the image of this name that is here may be another platform's.
     wanted = platform or os.environ.get("DOCKER_DEFAULT_PLATFORM")
     given = credentials_for(creds, [Reference.parse(image)]) if creds is not None else {}
+    policy = pull_policy(pull, "--pull")
     to_container: Callable[[int], bool] | None = None
     signals: list[int] = []
 
@@ -135,6 +139,7 @@ def run(
                 command or (),
                 options,
                 streams=streams,
+                pull=policy,
                 platform=wanted,
                 progress=watch,
                 on_found=is_starting,

@@ -108,6 +108,10 @@ class Images:
             raise NoSuchImage(text)
         return self._image(entry.manifest.digest, entries, entry.name)
 
+    def is_name(self, text: str) -> bool:
+        """Whether this text is the name of an image that is here, and not an ID."""
+        return _by_name(text, self.entries()) is not None
+
     def named(self, reference: Reference) -> Image | None:
         """The image that this reference leads to, or None, also where its documents are damaged."""
         entries = self.entries()
