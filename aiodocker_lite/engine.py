@@ -148,7 +148,7 @@ class Engine:
     # --- images that are here ----------------------------------------------------------------
 
     async def images(self) -> list[Image]:
-        """Every image in the store. Raises StoreCorrupt, StoreUnreadable."""
+        """Every image in the store, damaged ones too. Raises StoreUnreadable."""
         return await to_thread.run_sync(self.store.images.all)
 
     async def image(self, name: str) -> Image:
@@ -210,6 +210,8 @@ class Engine:
                 raise NoSuchImage(found.name)
             progress(events.Notice(f"Image '{found.name}' is not complete"))
             return await self.pull(found.names[0], platform=platform, progress=progress)
+        if found.verified == "Damaged":
+            self.store.images.documents(found.manifest.descriptor)
         here = Platform.here()
         if platform is None and not here.runs(found.config.platform):
             progress(

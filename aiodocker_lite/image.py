@@ -10,13 +10,16 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.manifest import ImageConfig, Manifest
 from aiodocker_lite.reference import Reference
 
-Verified = Literal["Yes", "Blobs only", "No"]
-"""What was checked: blobs and unpacked layers, only the blobs, or not all of them."""
+Verified = Literal["Yes", "Blobs only", "No", "Damaged"]
+"""What was checked: blobs and unpacked layers, only the blobs, or not all of them; or what was found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image for one platform, whole and on this machine."""
+    """One image for one platform on this machine.
+
+    Of one whose manifest or configuration is damaged only names, digest and platform are known.
+    """
 
     names: tuple[Reference, ...]
     """Every name that leads here, the one that was asked for first; empty for an image without one."""
@@ -40,7 +43,7 @@ class Image:
 
     def describe(self) -> dict[str, Any]:
         """What `docker image inspect` shows of an image, and what was verified of it."""
-        document = json.loads(self.config.raw)
+        document = json.loads(self.config.raw or b"{}")
         platform = self.config.platform
         repositories = dict.fromkeys(name.familiar_name for name in self.names)
         return {

@@ -51,6 +51,7 @@ class Store:
     def create(self) -> Self:
         """Make what is missing of it, before anything is written. Raises DiskFull, StoreUnwritable."""
         self.paths.create()
+        self.images.mend_index()
         return self
 
     @asynccontextmanager

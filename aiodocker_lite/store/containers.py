@@ -32,7 +32,6 @@ from aiodocker_lite.errors import (
     InvalidOption,
     LayerInUse,
     NoSuchContainer,
-    StoreCorrupt,
     StoreUnreadable,
     StoreUnwritable,
 )
@@ -88,6 +87,11 @@ class Container:
     path: Path
 
     @property
+    def is_damaged(self) -> bool:
+        """Its configuration cannot be understood: nothing is known but that it is here."""
+        return not self.created
+
+    @property
     def running(self) -> bool:
         """Somebody holds its `alive` lock."""
         return is_held(self.path / _ALIVE)
@@ -122,7 +126,7 @@ class Containers:
         self._paths = paths
 
     def all(self) -> list[Container]:
-        """Every container, the oldest first. Raises StoreCorrupt, StoreUnreadable."""
+        """Every container, the oldest first. Raises StoreUnreadable."""
         found = [_read(path) for path in self._directories()]
         return sorted(filter(None, found), key=lambda container: container.created)
 
@@ -274,5 +278,8 @@ def _read(path: Path) -> Container | None:
         )
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, InvalidManifest) as error:
-        raise StoreCorrupt(str(config), str(error)) from error
+    except OSError as error:
+        raise StoreUnreadable(str(config), error.strerror or str(error)) from error
+    except (ValueError, KeyError, TypeError, InvalidManifest):
+        nothing = Digest.of(b"")
+        return Container(path.name, path.name[:12], "<damaged>", nothing, nothing, (), (), "", False, path)

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest, chain_ids
+from aiodocker_lite.errors import StoreCorrupt
 from aiodocker_lite.store.containers import Containers
 from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.images import Images
 from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import hold_now
-from aiodocker_lite.store.paths import Paths
-from aiodocker_lite.store.trees import remove_if_permitted
+from aiodocker_lite.store.paths import DAMAGED, Paths
+from aiodocker_lite.store.trees import remove_if_permitted, remove_tree
 
 
 def collect(
@@ -22,8 +23,9 @@ def collect(
     """Remove blobs and layers that no image and no container needs; returns their digests.
 
     What killed processes were writing goes too; a partial blob stays, for a pull continues it.
-    While a pull or a load is under way nothing is removed, for it may count on what is here;
-    the next collection finds it. Raises StoreUnwritable, StoreCorrupt.
+    While a pull or a load is under way nothing is removed, for it may count on what is here, nor
+    while an image or a container is damaged of which it is not known what it needs; a later
+    collection finds it. Raises StoreUnwritable, StoreUnreadable.
     """
     with hold_now(paths.lock("content")) as alone:
         if not alone:
@@ -31,17 +33,38 @@ def collect(
         with hold_now(paths.lock("index")) as nobody_writes:
             if nobody_writes:
                 _remove_leftovers(paths)
-        blobs = {entry.listed.digest for entry in images.entries()} | images.needed_by_others()
-        stacks = [container.layers for container in containers.all()]
-        for image in images.all():
-            stacks.append(image.config.diff_ids)
-            blobs.update((image.manifest.digest, image.config.digest))
-            blobs.update(layer.digest for layer in image.manifest.layers)
-        _remove_others(paths.joints, {chain for stack in stacks for chain in chain_ids(stack)}, joints.remove)
-        return (
-            *_remove_others(paths.layers, {diff_id for stack in stacks for diff_id in stack}, layers.remove),
+        needed = _needed(images, containers)
+        if needed is None:
+            return ()
+        blobs, stacks = needed
+        chains = {chain for stack in stacks for chain in chain_ids(stack)}
+        diff_ids = {diff_id for stack in stacks for diff_id in stack}
+        _remove_others(paths.joints, chains, joints.remove)
+        removed = (
+            *_remove_others(paths.layers, diff_ids, layers.remove),
             *_remove_others(paths.blobs, blobs, lambda digest: paths.blob(digest).unlink()),
         )
+        _remove_damaged(paths, blobs, diff_ids, containers)
+        return removed
+
+
+def _needed(images: Images, containers: Containers) -> tuple[set[Digest], list[tuple[Digest, ...]]] | None:
+    """The blobs and the stacks of layers that something needs; None if that cannot be known."""
+    entries, stacks = images.entries(), []
+    blobs = {entry.listed.digest for entry in entries} | images.needed_by_others()
+    for container in containers.all():
+        if container.is_damaged:
+            return None
+        stacks.append(container.layers)
+    for promised in {entry.manifest for entry in entries}:
+        try:
+            manifest, config = images.documents(promised)
+        except StoreCorrupt:
+            return None  # a pull brings the documents, and what they list shall still be here
+        stacks.append(config.diff_ids)
+        blobs.update((manifest.digest, config.digest))
+        blobs.update(layer.digest for layer in manifest.layers)
+    return blobs, stacks
 
 
 def _remove_leftovers(paths: Paths) -> None:
@@ -55,9 +78,25 @@ def _remove_leftovers(paths: Paths) -> None:
 def _remove_others(directory: Path, needed: set[Digest], remove: Callable[[Digest], None]) -> list[Digest]:
     removed = []
     with store_errors(directory):
-        found = [Digest(path.parent.name, path.name) for path in sorted(directory.glob("*/*"))]
-        for digest in found:
-            if digest not in needed:
+        for path in sorted(directory.glob("*/*")):
+            digest = Digest(path.parent.name, path.name)
+            if digest not in needed and path.suffix != DAMAGED:
                 remove(digest)
                 removed.append(digest)
     return removed
+
+
+def _remove_damaged(paths: Paths, blobs: set[Digest], diff_ids: set[Digest], containers: Containers) -> None:
+    """Remove what was set aside, unless it shows that something is missing, or somebody runs on it."""
+    running = {layer for container in containers.all() if container.running for layer in container.layers}
+    for directory, needed, used in ((paths.blobs, blobs, set()), (paths.layers, diff_ids, running)):
+        with store_errors(directory):
+            for path in directory.glob(f"*/*{DAMAGED}"):
+                digest = Digest(path.parent.name, path.stem)
+                is_missing = digest in needed and not path.with_suffix("").exists()
+                if is_missing or digest in used:
+                    continue
+                if path.is_dir():
+                    remove_tree(path)
+                else:
+                    path.unlink(missing_ok=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import InvalidManifest, StoreCorrupt
-from aiodocker_lite.store.durable import store_errors, sync_directory
+from aiodocker_lite.store.durable import store_errors, sync_directory, write_durably
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.trees import put_away, remove_tree
 
@@ -95,6 +95,8 @@ class Layers:
 
     def _read(self, diff_id: Digest) -> LayerRecord | None:
         path = self._paths.layer(diff_id) / _RECORD
+        if not self.files(diff_id).is_dir():
+            return None  # somebody has removed it
         try:
             found = json.loads(path.read_bytes())
             return LayerRecord(
@@ -145,6 +147,26 @@ class Layers:
         if not record.loose_ends and not record.unapplied:
             (staging / _NOTES).unlink(missing_ok=True)
         (staging / _RECORD).write_bytes(record.to_json())
+
+    def renew(self, record: LayerRecord) -> None:
+        """Keep that a layer that is here was verified again just now. Raises DiskFull, StoreUnwritable."""
+        now = replace(record, verified_at=datetime.now(UTC).isoformat(timespec="seconds"))
+        write_durably(self._paths.layer(record.diff_id) / _RECORD, now.to_json(), beside=self._paths.ingests)
+
+    def is_set_aside(self, diff_id: Digest) -> bool:
+        """It was found damaged, and is not here anew."""
+        path = self._paths.layer(diff_id)
+        return not (path / _RECORD).exists() and self._paths.set_aside(path).exists()
+
+    def set_aside(self, diff_id: Digest) -> None:
+        """Have a damaged layer be none any more; who runs on it can go on. Raises StoreUnwritable."""
+        path = self._paths.layer(diff_id)
+        aside = self._paths.set_aside(path)
+        with store_errors(path):
+            if aside.exists():
+                remove_tree(aside)
+            path.rename(aside)
+            sync_directory(path.parent)
 
     def remove(self, diff_id: Digest) -> None:
         """Remove a layer. Raises StoreUnwritable.

@@ -11,7 +11,19 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import NotAStore, StoreUnreadable
 from aiodocker_lite.store.durable import store_errors, write_durably
 
-_ENTRIES = {"oci-layout", "index.json", "blobs", "layers", "joints", "ingest", "containers", "locks"}
+_ENTRIES = {
+    "oci-layout",
+    "index.json",
+    "index.copy.json",
+    "blobs",
+    "layers",
+    "joints",
+    "ingest",
+    "containers",
+    "locks",
+}
+DAMAGED = ".damaged"
+"""What the name of a blob or a layer ends with that was found damaged, and is not to be used."""
 _MARKS = {"oci-layout", "layers", "ingest"}
 """What every store has that was made to its end, and nothing else."""
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
@@ -31,6 +43,11 @@ class Paths:
     @property
     def index(self) -> Path:
         return self.root / "index.json"
+
+    @property
+    def index_copy(self) -> Path:
+        """Its content once more, for the day on which it is damaged."""
+        return self.root / "index.copy.json"
 
     @property
     def layout(self) -> Path:
@@ -59,6 +76,10 @@ class Paths:
     def blob(self, digest: Digest) -> Path:
         """A whole, verified blob."""
         return self.blobs / digest.algorithm / digest.hex
+
+    def set_aside(self, path: Path) -> Path:
+        """Where a blob or a layer goes that turned out to be damaged."""
+        return path.with_name(f"{path.name}{DAMAGED}")
 
     def layer(self, diff_id: Digest) -> Path:
         """The directory of an unpacked layer: `fs/` and `layer.json`."""
@@ -125,7 +146,8 @@ class Paths:
             ):
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path, document in ((self.index, _EMPTY_INDEX), (self.layout, _LAYOUT)):
-            if not path.exists():
+            # An index that is gone is no empty one where there is something that it listed.
+            if not path.exists() and not (path == self.index and any(self.blobs.glob("*/*"))):
                 # Another process may make the same store at this moment, and already have an image in it.
                 content = json.dumps(document).encode()
                 write_durably(path, content, beside=self.ingests, replace=False)

@@ -17,7 +17,6 @@ from aiodocker_lite.errors import (
     DiskFull,
     InvalidOption,
     NoSuchContainer,
-    StoreCorrupt,
 )
 from aiodocker_lite.image import Image
 from aiodocker_lite.store import Store
@@ -260,16 +259,24 @@ async def test_a_directory_that_is_no_container_is_passed_over(store: Store, ima
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"manifest": "sha256:x"}', b"null"])
-async def test_a_damaged_container_is_named(store: Store, image: Image, damage: bytes) -> None:
-    """Nothing that it may need is collected."""
+async def test_a_damaged_container_stops_no_other(store: Store, image: Image, damage: bytes) -> None:
+    """It is shown, and can be removed by its ID; until then nothing that it may need is collected."""
     container = await run(store, image, "one")
+    other = await run(store, image, "two")
     found = json.loads((container.path / "config.json").read_text())
     if damage == b'{"manifest": "sha256:x"}':
         damage = json.dumps({**found, "manifest": "sha256:x"}).encode()
     (container.path / "config.json").write_bytes(damage)
-    for attempt in (store.containers.all, store.collect):
-        with pytest.raises(StoreCorrupt, match=f"{container.id}/config"):
-            attempt()
+    damaged, sound = store.containers.all()
+    assert (damaged.id, damaged.is_damaged, damaged.running) == (container.id, True, False)
+    assert sound == other
+    await store.images.untag(image.manifest.digest, image.names)
+    store.containers.remove(other)
+    assert store.collect() == ()
+    assert (await run(store, image, "one")).name == "one"
+    store.containers.remove(store.containers.find(container.id[:12]))
+    assert [each.name for each in store.containers.all()] == ["one"]
+    assert store.collect() != ()
 
 
 @pytest.mark.parametrize("state", [b"", b"{", b"[]", b"{}", b'{"exitCode": null}', b'{"exitCode": "x"}'])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -252,51 +251,12 @@ async def test_a_full_disk_changes_nothing(small_disk: Path) -> None:
 # --- damage --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\0" * 100,
-        b"{",
-        b"[]",
-        b"{}",
-        b'{"manifests": 1}',
-        b'{"manifests": [1]}',
-        b'{"manifests": null}',
-        b"\xff\xfe",
-    ],
-)
-async def test_a_damaged_index_is_one_sentence(store: Store, content: bytes) -> None:
-    """It names the file, which is left as it is: nothing is taken for unused (S03)."""
-    image = await bring(store, tiny(), "alpine")
-    manifest, config = documents(tiny("new"))
-    store.paths.index.write_bytes(content)
-    attempts: list[Callable[[], object]] = [store.images.all, lambda: store.images.find("alpine")]
-    for attempt in (*attempts, store.collect):
-        with pytest.raises(StoreCorrupt, match=f"the store is damaged: {store.paths.index}"):
-            attempt()
-    with pytest.raises(StoreCorrupt):
-        await store.images.add((ALPINE,), manifest, config, manifest.digest)
-    assert store.paths.index.read_bytes() == content
-    assert store.blobs.has(image.config.digest, len(image.config.raw))
-
-
-@pytest.mark.parametrize("damage", [{"digest": "sha256:x"}, {"size": -1}, {"digest": None}])
-async def test_a_damaged_entry_is_never_forgotten(store: Store, damage: dict[str, object]) -> None:
-    """It is ours, so it is not passed over as somebody else's."""
-    await bring(store, tiny(), "alpine")
-    document = json.loads(store.paths.index.read_text())
-    document["manifests"][0].update(damage)
-    store.paths.index.write_text(json.dumps(document))
-    with pytest.raises(StoreCorrupt, match="an entry of index"):
-        store.images.all()
-
-
 @pytest.mark.parametrize("which", ["manifest", "config"])
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
-async def test_a_damaged_document_is_named_and_replaced(store: Store, which: str, damage: str) -> None:
-    """Looking at the image says which file it is; bringing it again, as a pull does, mends it (S10)."""
+async def test_a_damaged_document_damages_one_image(store: Store, which: str, damage: str) -> None:
+    """It is shown, found, tagged and mended by bringing it again, as a pull does (S10); others are as before."""
     image = await bring(store, tiny(), "alpine")
+    other = await bring(store, tiny("other"), "busybox")
     digest = image.manifest.digest if which == "manifest" else image.config.digest
     path = store.paths.blob(digest)
     content = path.read_bytes()
@@ -304,12 +264,50 @@ async def test_a_damaged_document_is_named_and_replaced(store: Store, which: str
         path.unlink()
     else:
         path.write_bytes(content[:-1] if damage == "cut" else content.replace(b"sha256", b"sha255", 1))
-    for attempt in (store.images.all, lambda: store.images.find("alpine"), store.collect):
-        with pytest.raises(StoreCorrupt, match=digest.hex):
-            attempt()
-    assert store.images.named(ALPINE) is None
-    assert await bring(store, tiny(), "alpine") == image
+    damaged, sound = store.images.all()
+    assert (damaged.verified, damaged.names, damaged.manifest.digest) == (
+        "Damaged",
+        image.names,
+        image.manifest.digest,
+    )
+    assert damaged.config.platform == image.config.platform
+    assert damaged.describe()["ContentVerified"] == "Damaged"
+    assert sound == other
+    assert store.images.find(image.manifest.digest.hex) == damaged
+    with pytest.raises(StoreCorrupt, match=digest.hex):
+        store.images.documents(image.manifest.descriptor)
+    assert store.collect() == ()
+    await store.images.tag(damaged, Reference.parse("second"))
+    assert await bring(store, tiny(), "alpine", "second") == store.images.find("alpine")
+    assert store.images.find("alpine").verified == "Yes"
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("which", ["manifest", "config"])
+async def test_a_damaged_image_can_be_removed(store: Store, which: str) -> None:
+    """Before, nothing is collected, for what it needs is not known; then everything of it is."""
+    image = await bring(store, tiny(), "alpine")
+    other = await bring(store, tiny("other"), "busybox")
+    store.paths.blob(image.manifest.digest if which == "manifest" else image.id).write_bytes(b"{")
+    await store.images.untag(other.manifest.digest, other.names)
+    assert store.collect() == ()
+    await store.images.untag(image.manifest.digest, image.names)
+    assert len(store.collect()) == 8
+    assert list((store.paths.blobs / "sha256").iterdir()) == []
+
+
+async def test_what_was_set_aside_damages_its_image(store: Store) -> None:
+    """Until it is here anew; then what was set aside can go, but not earlier, for it says that something is wrong."""
+    image = await bring(store, tiny(), "alpine")
+    (diff_id,), (layer,) = image.config.diff_ids, image.manifest.layers
+    for part, digest in ((store.layers, diff_id), (store.blobs, layer.digest)):
+        part.set_aside(digest)
+        assert store.images.find("alpine").verified == "Damaged"
+        store.collect()
+        assert store.images.find("alpine").verified == "Damaged"
+    assert await bring(store, tiny(), "alpine") == image
+    store.collect()
+    assert list(store.paths.root.rglob("*.damaged")) == []
 
 
 # --- other tools ---------------------------------------------------------------------------
@@ -385,7 +383,7 @@ async def test_umoci_may_collect_its_garbage(store: Store) -> None:
     await bring(store, tiny("b", docker=True), "busybox")
     tool("umoci", "gc", "--layout", store.paths.root)
     assert store.images.find("alpine").verified == "Yes"
-    assert store.images.named(Reference.parse("busybox")) is None
+    assert store.images.find("busybox").verified == "Damaged"
     await bring(store, tiny("b", docker=True), "busybox")
     assert store.images.find("busybox").verified == "Yes"
 

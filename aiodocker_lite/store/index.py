@@ -1,0 +1,132 @@
+"""Reading and writing `index.json`, and what can be known without it.
+
+It is copied before it is replaced. Where it is lost, the copy has the names, and the manifests among
+the blobs are the rest: nothing is taken for unused because of one damaged file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import ContentError, EngineError, StoreCorrupt, StoreUnreadable
+from aiodocker_lite.manifest import (
+    DOCUMENT_MAX,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    as_oci,
+    parse_config,
+    parse_manifest,
+    parse_object,
+)
+from aiodocker_lite.store.blobs import Blobs
+from aiodocker_lite.store.durable import store_errors, write_durably
+from aiodocker_lite.store.entries import Entry, is_ours, read_entry, without_name
+from aiodocker_lite.store.paths import Paths
+
+Listing = tuple[tuple[Entry, ...], list[dict[str, Any]]]
+"""Our entries, and those of other tools as they are."""
+
+
+def read_index(paths: Paths, blobs: Blobs) -> Listing:
+    """What the index has; of one that is damaged or gone, what can be known. Raises StoreUnreadable."""
+    found = _read(paths.index)
+    return found if found is not None else _rebuilt(paths, blobs)
+
+
+def is_index_sound(paths: Paths) -> bool:
+    """The index is here, and can be read. Raises StoreUnreadable."""
+    return _read(paths.index) is not None
+
+
+def write_index(paths: Paths, entries: Sequence[Entry], others: Sequence[dict[str, Any]]) -> None:
+    """Replace the index, and its copy. Raises DiskFull, StoreUnwritable."""
+    names = {str(entry.name) for entry in entries}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            *(entry.to_json() for entry in entries),
+            *(without_name(other, names) for other in others),
+        ],
+    }
+    content = json.dumps(document, indent=1).encode()
+    with store_errors(paths.index_copy):
+        # Not synced: a power cut damages this one at most, and bad luck the other one.
+        temporary = paths.ingests / f"{paths.index_copy.name}.{os.urandom(6).hex()}.tmp"
+        try:
+            temporary.write_bytes(content)
+            temporary.rename(paths.index_copy)
+        finally:
+            temporary.unlink(missing_ok=True)
+    write_durably(paths.index, content, beside=paths.ingests)
+
+
+def _read(path: Path) -> Listing | None:
+    try:
+        listed = json.loads(path.read_bytes())["manifests"]
+        ours = tuple(read_entry(entry) for entry in listed if is_ours(entry))
+        return ours, [entry for entry in listed if not is_ours(entry)]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EngineError):
+        return None
+    except OSError as error:
+        raise StoreUnreadable(str(path), error.strerror or str(error)) from error
+
+
+def _rebuilt(paths: Paths, blobs: Blobs) -> Listing:
+    ours, others = _read(paths.index_copy) or ((), [])
+    known = {digest for entry in ours for digest in (entry.manifest.digest, entry.listed.digest)}
+    known.update(Digest.parse(other["digest"]) for other in others if _has_digest(other))
+    return (*ours, *_nameless(paths, blobs, known)), others
+
+
+def _has_digest(other: dict[str, Any]) -> bool:
+    try:
+        Digest.parse(other.get("digest"))
+    except ContentError:
+        return False
+    return True
+
+
+def _nameless(paths: Paths, blobs: Blobs, known: set[Digest]) -> Iterator[Entry]:
+    """Entries for all other images whose documents and layers are here."""
+    found = [manifest for manifest in _manifests(paths) if manifest.digest not in known]
+    # A manifest of Docker's is kept with an OCI manifest of the same image, which the layout lists.
+    twins = {as_oci(manifest).digest for manifest in found if manifest.media_type != OCI_MANIFEST}
+    for manifest in found:
+        if manifest.digest in twins:
+            continue
+        needed = (as_oci(manifest).descriptor, *manifest.layers)
+        try:
+            config = parse_config(blobs.read(manifest.config.digest), manifest.config)
+        except (ContentError, StoreCorrupt):
+            continue
+        if all(blobs.has(blob.digest, blob.size) for blob in needed):
+            listed = replace(as_oci(manifest).descriptor, platform=config.platform)
+            yield Entry(None, manifest.descriptor, listed, manifest.digest)
+
+
+def _manifests(paths: Paths) -> Iterator[Manifest]:
+    """Every manifest among the blobs."""
+    for path in sorted(paths.blobs.glob("*/*")):
+        try:
+            size = path.stat().st_size
+            if size > DOCUMENT_MAX:
+                continue
+            with path.open("rb") as file:
+                if (raw := file.read(1)) != b"{":
+                    continue
+                raw += file.read()
+            digest = Digest.parse(f"{path.parent.name}:{path.name}")
+            media_type = parse_object(raw, path.name).get("mediaType", OCI_MANIFEST)
+            manifest = parse_manifest(raw, Descriptor(str(media_type), digest, size))
+        except (OSError, ContentError):
+            continue  # it is no manifest, or a damaged one
+        if isinstance(manifest, Manifest):
+            yield manifest

@@ -1,0 +1,120 @@
+"""An index that is damaged or gone takes neither images nor their names with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.reference import Reference
+from aiodocker_lite.store import Store
+from tests.fakes import images
+from tests.store.filling import bring, documents, tiny
+
+TORN = [b"", b"\0" * 100, b"{", b"[]", b"{}", b'{"manifests": 1}', b'{"manifests": [1]}', b'{"manifests": null}', b"\xff"]  # fmt: skip
+Damage = Callable[[Path], object]
+
+
+def names_of(store: Store) -> dict[Digest, list[str]]:
+    """The names of every image, by its ID."""
+    return {image.id: [name.familiar for name in image.names] for image in store.images.all()}
+
+
+def torn(content: bytes) -> Damage:
+    return lambda path: path.write_bytes(content)
+
+
+def broken_entry(**change: object) -> Damage:
+    """Have the first entry say something else."""
+
+    def damage(path: Path) -> None:
+        document = json.loads(path.read_bytes())
+        document["manifests"][0].update(change)
+        path.write_text(json.dumps(document))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *map(torn, TORN),
+        Path.unlink,
+        broken_entry(digest="sha256:x"),
+        broken_entry(size=-1),
+        broken_entry(digest=None),
+    ],
+)
+async def test_a_damaged_index_loses_nothing(store: Store, damage: Damage) -> None:
+    """Everybody sees all images and names meanwhile, and who writes next mends it (S03)."""
+    one = await bring(store, tiny("one", docker=True), "alpine", "localhost:5000/a:v1")
+    two = await bring(store, tiny("two"))
+    before = store.paths.index.read_bytes()
+    damage(store.paths.index)
+    assert store.images.all() == [one, two]
+    assert store.images.find("localhost:5000/a:v1").id == one.id
+    assert store.collect() == ()
+    Store(store.paths.root).create()
+    assert store.paths.index.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [torn(b"{"), Path.unlink])
+async def test_adding_to_a_damaged_index_mends_it(store: Store, damage: Damage) -> None:
+    """What was there is still there."""
+    one = await bring(store, tiny("one"), "alpine")
+    damage(store.paths.index)
+    two = await bring(store, tiny("two"), "busybox")
+    assert names_of(store) == {one.id: ["alpine:latest"], two.id: ["busybox:latest"]}
+    assert len(json.loads(store.paths.index.read_bytes())["manifests"]) == 2
+
+
+@pytest.mark.parametrize("damage", [torn(b"{"), Path.unlink])
+async def test_without_its_copy_the_blobs_say_which_images_there_are(store: Store, damage: Damage) -> None:
+    """All but their names; what is damaged or not whole is no image, and of two manifests of one image
+    there is the one that was pulled."""
+    docker = await bring(store, tiny("docker", docker=True), "docker")
+    plain = await bring(store, tiny("plain"), "plain")
+    partial = await bring(store, images.image(images.layer({"file": b"partial"})), "partial")
+    damaged = await bring(store, tiny("damaged"), "damaged")
+    store.paths.blob(partial.manifest.layers[0].digest).unlink()
+    store.paths.blob(damaged.id).write_bytes(b"{}")
+    for path in (store.paths.index, store.paths.index_copy):
+        damage(path)
+    assert names_of(store) == {docker.id: [], plain.id: []}
+    assert store.images.find(docker.id.hex).manifest == docker.manifest
+    store.create()
+    await store.images.tag(store.images.find(docker.id.hex), Reference.parse("again"))
+    assert names_of(store) == {plain.id: [], docker.id: ["again:latest"]}
+    done = subprocess.run(["umoci", "ls", "--layout", store.paths.root], capture_output=True, check=True)
+    assert done.stdout == b"docker.io/library/again:latest\n"
+
+
+async def test_what_other_tools_listed_is_known_from_the_copy(store: Store, tmp_path: Path) -> None:
+    """As far as we have seen it when we wrote last; it never becomes an image of ours."""
+    layout = images.write_layout(tmp_path / "theirs", {"theirs": tiny("theirs")})
+    target = f"oci:{store.paths.root}:theirs"
+    skopeo = ["skopeo", "--insecure-policy", "copy", "-q", f"oci:{layout}:theirs", target]
+    subprocess.run(skopeo, check=True)
+    mine = await bring(store, tiny("mine"), "alpine")
+    store.paths.index.write_bytes(b"")
+    assert store.images.all() == [mine]
+    store.collect()
+    theirs = tiny("theirs")
+    assert store.blobs.has(theirs.layers[0].digest, len(theirs.layers[0].raw))
+    store.create()
+    subprocess.run(["skopeo", "inspect", target], stdout=subprocess.DEVNULL, check=True)
+
+
+async def test_an_index_that_is_gone_is_not_replaced_by_an_empty_one(store: Store) -> None:
+    """A new store has an empty one."""
+    image = await bring(store, tiny(), "alpine")
+    store.paths.index.unlink()
+    store.paths.create()
+    assert not store.paths.index.exists()
+    assert store.images.all() == [image]
+    manifest, _ = documents(tiny())
+    assert store.blobs.has(manifest.digest, len(manifest.raw))
