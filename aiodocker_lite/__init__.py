@@ -20,7 +20,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 bundle      image configuration and options to an OCI runtime spec
                 runtime/    what starts and watches processes
                 serve       the store as a read-only registry
-    conductors  pull load bring owners run remove: the only files that know the order
+    conductors  pull load bring owners run remove check mend prune: the only files that know the order
     engine      opens, lends and closes what conductors use
     cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
 
@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Checked": "mend",
     "Digest": "digest",
     "Engine": "engine",
     "Finished": "engine",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from aiodocker_lite.engine import Engine as Engine
     from aiodocker_lite.engine import Finished as Finished
     from aiodocker_lite.image import Image as Image
+    from aiodocker_lite.mend import Checked as Checked
     from aiodocker_lite.options import Mount as Mount
     from aiodocker_lite.options import RunOptions as RunOptions
     from aiodocker_lite.options import Streams as Streams
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
     from aiodocker_lite.settings import Settings as Settings
 
 __all__ = [
-    "Digest", "Engine", "Finished", "Image", "Limits", "Mount", "Platform", "Reference", "Removed",
+    "Checked", "Digest", "Engine", "Finished", "Image", "Limits", "Mount", "Platform", "Reference", "Removed",
     "RunOptions", "Running", "Settings", "Streams", "errors", "events",
 ]  # fmt: skip
 

@@ -99,7 +99,7 @@ async def _join_uppermost(diff_ids: tuple[Digest, ...], tools: Tools) -> None:
         if lowers is None or store.joints.has(chain, owners):
             return
         stage, unstage = partial(store.joints.stage, chain), partial(store.joints.unstage, chain)
-        async with _staged(stage, unstage) as joint:
+        async with staged(stage, unstage) as joint:
             job = JoinJob(
                 diff_id, store.layers.files(diff_id), tuple(reversed(lowers)), joint, tools.owners.privileged
             )
@@ -152,29 +152,34 @@ async def _bring_bytes(layer: _Layer, tools: Tools, progress: Progress) -> None:
         store.containers.let_go_of(diff_id)
     has_blob = store.blobs.has(blob.digest, blob.size)
     stage, unstage = partial(store.layers.stage, diff_id), partial(store.layers.unstage, diff_id)
-    async with nullcontext() if has_layer else _staged(stage, unstage) as directory:
+    async with nullcontext() if has_layer else staged(stage, unstage) as directory:
         if has_blob:
             unpacking = _Unpacking(layer, store.paths.blob(blob.digest), directory)
-            unpacked = await _unpack(unpacking, _all_of(blob), tools, progress)
+            unpacked = await _unpack(unpacking, all_of(blob), tools, progress)
         else:
             path = store.paths.ingest(blob.digest)
             async with ingesting(path, blob.size, tools.settings.batch) as ingest:
                 unpacked = await _download_and_unpack(
                     _Unpacking(layer, path, directory), ingest, tools, progress
                 )
-        record = LayerRecord.now(
-            diff_id,
-            blob.digest,
-            size=unpacked.bytes,
-            entries=unpacked.entries,
-            owners=owners,
-            skipped=unpacked.skipped,
-            describes_root=unpacked.describes_root,
-            loose_ends=unpacked.loose_ends,
-            unapplied=unpacked.unapplied,
-        )
+        record = record_of(diff_id, blob.digest, unpacked, tools)
         await store.sealer.seal(None if has_blob else blob.digest, None if has_layer else record)
     progress(events.LayerReady(blob.digest, blob.size, unpacked.entries))
+
+
+def record_of(diff_id: Digest, blob: Digest, unpacked: Unpacked, tools: Tools) -> LayerRecord:
+    """What is kept of a layer that was verified just now."""
+    return LayerRecord.now(
+        diff_id,
+        blob,
+        size=unpacked.bytes,
+        entries=unpacked.entries,
+        owners=str(tools.owners),
+        skipped=unpacked.skipped,
+        describes_root=unpacked.describes_root,
+        loose_ends=unpacked.loose_ends,
+        unapplied=unpacked.unapplied,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +254,7 @@ async def _unpack(
 
 
 @asynccontextmanager
-async def _staged(stage: Callable[[], Path], unstage: Callable[[], None]) -> AsyncIterator[Path]:
+async def staged(stage: Callable[[], Path], unstage: Callable[[], None]) -> AsyncIterator[Path]:
     """A directory to be filled; gone after an error, and after a cancellation too."""
     try:
         yield await to_thread.run_sync(stage)
@@ -259,7 +264,9 @@ async def _staged(stage: Callable[[], Path], unstage: Callable[[], None]) -> Asy
         raise
 
 
-def _all_of(blob: Descriptor) -> WaitBeyond:
+def all_of(blob: Descriptor) -> WaitBeyond:
+    """All of a blob has come."""
+
     async def wait_beyond(have: int) -> int:
         return blob.size
 

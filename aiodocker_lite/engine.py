@@ -23,6 +23,7 @@ from aiodocker_lite.errors import (
     InvalidOption,
     NoSuchImage,
     PlatformNotFound,
+    StoreCorrupt,
 )
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from aiodocker_lite.bring import Tools
     from aiodocker_lite.layer.privileges import Owners
+    from aiodocker_lite.mend import Checked as Checked
     from aiodocker_lite.registry.source import Registry
     from aiodocker_lite.run import Running
     from aiodocker_lite.store.containers import Container
@@ -170,6 +172,28 @@ class Engine:
         """
         return await remove(text("image", name), self.store, force=force)
 
+    async def verify(
+        self,
+        images: Sequence[str | Image] = (),
+        *,
+        repair: bool = False,
+        on_checked: Callable[[Checked], None] = lambda _: None,
+        progress: Progress = events.ignore,
+    ) -> list[Checked]:
+        """Check every document, blob and unpacked file of these images, or of all.
+
+        What is damaged is not used any more: with `repair` it is unpacked or fetched again, and else by the
+        next pull. `on_checked` is told of each image as soon as it is checked. Raises NoSuchImage, StoreError.
+        """
+        from aiodocker_lite.mend import verify
+
+        events.check(progress)
+        found = [image if isinstance(image, Image) else await self.image(image) for image in images]
+        tools = await self._open_tools()
+        if not images:
+            found = await self.images()
+        return await verify(found, tools, self._open_registry if repair else None, on_checked, progress)
+
     # --- running -----------------------------------------------------------------------------
 
     async def find_or_pull(
@@ -180,7 +204,7 @@ class Engine:
         platform: str | Platform | None = None,
         progress: Progress = events.ignore,
     ) -> Image:
-        """The image of this name or ID, pulled if it is not here, or here for another platform only.
+        """The image of this name or ID, pulled if it is not here, not whole, or for another platform only.
 
         With `pull="always"` a name is resolved anew; with "never" NoSuchImage is raised for what is not
         here, and PlatformNotFound for what is here for another platform.
@@ -205,13 +229,14 @@ class Engine:
             if policy == "never":
                 raise PlatformNotFound(str(wanted), (str(found.config.platform),))
             return await self.pull(image, platform=platform, progress=progress)
-        if found.verified != "Yes" and found.names:
+        if found.verified != "Yes" and not self.store.images.has_blobs(found):
+            if not found.names:
+                self.store.images.documents(found.manifest.descriptor)
+                raise StoreCorrupt(str(self.store.paths.blobs), f"blobs of image {found.name} are missing")
             if policy == "never":
                 raise NoSuchImage(found.name)
             progress(events.Notice(f"Image '{found.name}' is not complete"))
             return await self.pull(found.names[0], platform=platform, progress=progress)
-        if found.verified == "Damaged":
-            self.store.images.documents(found.manifest.descriptor)
         here = Platform.here()
         if platform is None and not here.runs(found.config.platform):
             progress(

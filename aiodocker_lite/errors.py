@@ -36,6 +36,8 @@
     │   ├── LayerInUse
     │   ├── StoreUnwritable
     │   ├── StoreCorrupt
+    │   ├── Uncheckable
+    │   ├── Irreparable
     │   └── DiskFull
     ├── WorkerDied             an unpacking process ended without a word
     ├── WorkerNotStarted
@@ -548,6 +550,28 @@ class StoreCorrupt(StoreError):
 
     slug = "store-corrupt"
     message = "the store is damaged: {path}: {reason}"
+
+
+@dataclass(eq=False)
+class Uncheckable(StoreError):
+    """It cannot be said whether a layer is damaged."""
+
+    layer: str
+    reason: str
+
+    slug = "uncheckable"
+    message = "cannot check layer {layer}: {reason}"
+
+
+@dataclass(eq=False)
+class Irreparable(StoreError):
+    """A damaged image cannot be made whole from where it came from."""
+
+    name: str
+    reason: str
+
+    slug = "irreparable"
+    message = "cannot repair {name}: {reason}"
 
 
 @dataclass(eq=False)

@@ -30,6 +30,8 @@ class Image:
     size: int
     """Bytes of all unpacked layers."""
     verified: Verified
+    verified_at: str = ""
+    """When, in ISO 8601: of its layers the one that was checked first."""
 
     @property
     def id(self) -> Digest:
@@ -61,4 +63,5 @@ class Image:
             "Manifest": self.manifest.descriptor.to_json(),
             "Layers": [layer.to_json() for layer in self.manifest.layers],
             "ContentVerified": self.verified,
+            "ContentVerifiedAt": self.verified_at,
         }

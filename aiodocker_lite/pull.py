@@ -27,6 +27,7 @@ from aiodocker_lite.manifest import (
 )
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
+from aiodocker_lite.settings import Settings
 
 if TYPE_CHECKING:
     from aiodocker_lite.registry.source import Registry
@@ -55,15 +56,10 @@ async def pull(
     warning. Raises RegistryError, ContentError, StoreError; what was downloaded until then is kept.
     """
     retries = Retries(tools.settings.pauses, tools.settings.patience)
-    ask = _asking(retries, progress)
+    ask = asking(retries, progress)
 
     def tell(text: str) -> None:
         progress(events.Notice(text))
-
-    def open_layer(layer: Descriptor) -> OpenAt:
-        if layer.is_foreign and layer.urls and tools.settings.foreign_layers:
-            return partial(registry.open_foreign, reference, layer)
-        return partial(registry.open_blob, reference, layer, tell=tell)
 
     async with tools.store.counting_on_content():
         promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference, tell))
@@ -85,7 +81,7 @@ async def pull(
         await bring_layers(
             manifest,
             config,
-            open_layer,
+            partial(open_layer, reference, registry, tools.settings, tell),
             tools,
             progress,
             retries=retries,
@@ -121,7 +117,22 @@ def check_platform(
     progress(events.Notice(text))
 
 
-def _asking(retries: Retries, progress: Progress) -> Ask:
+def open_layer(
+    reference: Reference,
+    registry: Registry,
+    settings: Settings,
+    tell: Callable[[str], None],
+    layer: Descriptor,
+) -> OpenAt:
+    """Where the bytes of a layer come from: the registry, or whom the manifest names, if that is allowed."""
+    if layer.is_foreign and layer.urls and settings.foreign_layers:
+        return partial(registry.open_foreign, reference, layer)
+    return partial(registry.open_blob, reference, layer, tell=tell)
+
+
+def asking(retries: Retries, progress: Progress) -> Ask:
+    """Makes small requests as often as `retries` allows."""
+
     async def ask(what: str, action: Callable[[], Awaitable[T]]) -> T:
         def on_retry(error: RegistryError, pause: float) -> None:
             progress(events.Retrying(what, str(error), pause))

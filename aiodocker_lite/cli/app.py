@@ -13,6 +13,7 @@ _MODULES = {
     "inspect": "images",
     "tag": "images",
     "rmi": "images",
+    "verify": "verify",
     "ps": "containers",
     "rm": "containers",
     "login": "registry",

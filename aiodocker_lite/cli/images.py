@@ -33,7 +33,8 @@ def images(
     """List images, and whether their content was verified.
 
     CONTENT VERIFIED says Yes where every blob and every unpacked layer was checked against its
-    digest, Blobs only where a layer is not unpacked, and No where something is missing.
+    digest, Blobs only where a layer is not unpacked, No where something is missing, and Damaged where
+    `verify` found it so.
     """
     if format not in (None, "table", "json"):
         raise InvalidOption("--format", f"'{format}' is neither 'table' nor 'json'")
@@ -110,6 +111,7 @@ def _as_json(reference: Reference | None, image: Image, *, whole: bool) -> dict[
         "Containers": "N/A",
         "Platform": str(image.config.platform),
         "Verified": image.verified,
+        "VerifiedAt": image.verified_at,
     }
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import anyio
 from anyio.abc import Process
@@ -36,6 +36,9 @@ WaitBeyond = Callable[[int], Awaitable[int]]
 """Waits until more than so many bytes of the blob's file are complete, and says how many are."""
 
 
+Model: TypeAlias = Literal["outline in memory", "outline", "whole"]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One layer to unpack into `directory`, or only to check where that is None."""
@@ -47,6 +50,10 @@ class Job:
     directory: Path | None
     limits: Limits
     privileged: bool
+    actual: Path | None = None
+    """What `directory` is to be compared with."""
+    model: Model = "whole"
+    """What is unpacked for it: an outline (`outline.py`), in memory perhaps and gone at the end, or all."""
 
     def to_json(self, have: int) -> dict[str, Any]:
         return {
@@ -59,6 +66,8 @@ class Job:
             "notes": None if self.directory is None else str(notes_of(self.directory)),
             "limits": asdict(self.limits),
             "privileged": self.privileged,
+            "actual": None if self.actual is None else str(self.actual),
+            "model": self.model,
             "have": have,
         }
 
@@ -73,6 +82,8 @@ class JoinJob:
     """The uppermost first."""
     joint: Path
     privileged: bool
+    actual: Path | None = None
+    """What `joint` is to be compared with."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -82,7 +93,29 @@ class JoinJob:
             "lowers": [str(path) for path in self.lowers],
             "joint": str(self.joint),
             "privileged": self.privileged,
+            "actual": None if self.actual is None else str(self.actual),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How a tree differs from what it should be."""
+
+    found: tuple[tuple[str, str], ...]
+    """Paths, and what is wrong there: the first of them."""
+    count: int
+    """How many there are."""
+    sure: bool
+    """Whether an outline can tell."""
+
+    @classmethod
+    def from_json(cls, done: dict[str, Any]) -> Differences:
+        """Take them out of a worker's answer."""
+        return cls(
+            tuple((path, wrong) for path, wrong in done.pop("differences")),
+            done.pop("count"),
+            done.pop("sure"),
+        )
 
 
 def notes_of(directory: Path) -> Path:
@@ -164,6 +197,26 @@ class Unpackers:
                 await worker.send(job.to_json())
             message = await _listen(worker, lambda consumed: None)
             return bool((await _outcome(worker, message, job.name))["needed"])
+
+    async def compare(
+        self, job: Job, consumed: Callable[[int], None] = lambda _: None
+    ) -> tuple[Unpacked, Differences]:
+        """Compare what is `actual` with what the job would make. Raises what `unpack` raises."""
+        async with self._turns, self._lent() as worker:
+            with suppress(anyio.BrokenResourceError):  # it has ended: `_outcome` says so
+                await worker.send(job.to_json(job.size))
+            done = await _outcome(worker, await _listen(worker, consumed), job.digest)
+            differences = Differences.from_json(done)
+            return Unpacked(**done), differences
+
+    async def compare_joint(self, job: JoinJob) -> Differences:
+        """The same with a joint. Raises what `join` raises."""
+        async with self._turns, self._lent() as worker:
+            with suppress(anyio.BrokenResourceError):
+                await worker.send(job.to_json())
+            return Differences.from_json(
+                await _outcome(worker, await _listen(worker, lambda _: None), job.name)
+            )
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[_Worker]:

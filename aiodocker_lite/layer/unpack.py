@@ -20,6 +20,7 @@ from aiodocker_lite.errors import DiskFull, EngineError, LimitExceeded, StoreUnw
 from aiodocker_lite.layer import tar
 from aiodocker_lite.layer.attributes import set_xattr
 from aiodocker_lite.layer.beneath import Beneath, Components, remove_tree
+from aiodocker_lite.layer.outline import Outline
 from aiodocker_lite.layer.pending import INHERITED, Pending
 from aiodocker_lite.layer.space import Space
 from aiodocker_lite.layer.tar import Entry, TarReader
@@ -50,6 +51,9 @@ class UnpackRules:
     def may_set_owner(self, entry: Entry) -> bool:
         """The owner of this entry can be applied."""
         return self.privileged or (entry.uid < self.ids[0] and entry.gid < self.ids[1])
+
+    outline: Outline | None = None
+    """Compares content in the place of writing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +169,14 @@ class _Unpacker:
             return create(path[-1], parent)
         except FileExistsError:
             remove_tree(path[-1], parent)
-            self.beneath.forget()
+            self._forget()
             return create(path[-1], self.beneath.directory(path[:-1]))
+
+    def _forget(self) -> None:
+        """Something of this layer was replaced."""
+        self.beneath.forget()
+        if self._rules.outline is not None:
+            self._rules.outline.is_sure = False
 
     def _made(self, directory: Components) -> int:
         """A directory, made where it is missing, also in the place of what this layer has removed (W05)."""
@@ -189,16 +199,12 @@ class _Unpacker:
         if self._bytes > self._rules.limits.unpacked_bytes:
             what = f"the unpacked size of layer {self._layer}"
             raise LimitExceeded(what, self._rules.limits.unpacked_bytes, self._bytes, "unpacked_bytes")
-        self._space.take(entry.size if entry.segments is None else 0)
+        self._space.take(entry.size if entry.segments is None and self._rules.outline is None else 0)
         # Attributes can only be given to what one may write.
         mode = entry.mode & 0o777 | (0 if self._rules.privileged else 0o200)
         fd = self._place_anew(path, lambda name, parent: os.open(name, _CREATE, mode, dir_fd=parent))
         try:
-            if entry.segments is None:
-                for piece in reader.data():
-                    _write(fd, piece)
-            else:
-                _write_with_holes(fd, reader.data(), entry)
+            self._content(fd, path, entry, reader.data())
             if self._must_chown(entry):
                 os.chown(fd, entry.uid, entry.gid)
             for key, value in entry.xattrs.items():
@@ -209,6 +215,18 @@ class _Unpacker:
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
+
+    def _content(self, fd: int, path: Components, entry: Entry, data: Iterator[memoryview]) -> None:
+        outline = self._rules.outline
+        if entry.segments is not None:
+            _write_with_holes(fd, data, entry)
+            if outline is not None:
+                outline.add_whole(fd)
+        elif outline is not None:
+            outline.compare(fd, path, entry.size, data)
+        else:
+            for piece in data:
+                _write(fd, piece)
 
     def _directory(self, path: Components, entry: Entry) -> None:
         name, parent = path[-1], self._made(path[:-1])
@@ -282,7 +300,7 @@ class _Unpacker:
             raise UnsafeEntry(self._layer, entry.printable, "the target of the hard link was removed")
         try:
             remove_tree(path[-1], self._made(path[:-1]))
-            self.beneath.forget()
+            self._forget()
         except FileNotFoundError:
             pass
         self._pending.link(path, target, entry)

@@ -15,7 +15,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from aiodocker_lite import subids, syscalls
@@ -30,9 +30,11 @@ from aiodocker_lite.errors import (
 )
 from aiodocker_lite.inflate import load_decoders
 from aiodocker_lite.layer import confine
+from aiodocker_lite.layer.compare import Comparison, Difference, same_content
 from aiodocker_lite.layer.decompress import plain_blocks
 from aiodocker_lite.layer.join import Stack, join_layer
 from aiodocker_lite.layer.notes import read_notes
+from aiodocker_lite.layer.outline import Outline
 from aiodocker_lite.layer.tar import TarReader
 from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, store_error, unpack_layer
 from aiodocker_lite.settings import Limits
@@ -41,6 +43,8 @@ from aiodocker_lite.verify import Verifier
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = 1 << 18
 _REPORT = 1 << 20
+_DIFFERENCES_MAX = 1 << 19
+"""Bytes of the differences of a tree that are reported one by one."""
 
 
 class _Conversation:
@@ -78,6 +82,7 @@ class _Blob:
         self._fd = fd
         self._size: int = job["size"]
         self._have: int = job["have"]
+        self._layer: str = job["layer"]
         self._verifier = Verifier(f"layer {job['layer']}", Digest.parse(job["digest"]), self._size)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -85,7 +90,11 @@ class _Blob:
         while position < self._size:
             if position == self._have:
                 self._wait()
-            chunk = os.pread(self._fd, min(_READ, self._have - position), position)
+            try:
+                chunk = os.pread(self._fd, min(_READ, self._have - position), position)
+            except OSError as error:
+                reason = f"its blob cannot be read ({os.strerror(error.errno or 0)})"
+                raise InvalidLayer(self._layer, reason) from error
             if not chunk:
                 raise StoreUnwritable("the file of a blob", "it became shorter while it was read")
             self._verifier.update(chunk)
@@ -108,42 +117,78 @@ def _do(job: dict[str, Any], talk: _Conversation) -> dict[str, Any]:
     layer: str = job["layer"]
     diff_id = Verifier(f"the uncompressed layer {layer}", Digest.parse(job["diff_id"]))
     limits = Limits(**job["limits"])
-    blob = os.open(job["blob"], os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with ExitStack() as stack:
+        blob = os.open(job["blob"], os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, blob)
         blocks = _hashed(plain_blocks(iter(_Blob(talk, job, blob)), layer), diff_id)
         if job["directory"] is None:
-            done = Unpacked(sum(1 for _ in TarReader(blocks, layer, limits, job["size"])), 0, 0)
+            done = asdict(Unpacked(sum(1 for _ in TarReader(blocks, layer, limits, job["size"])), 0, 0))
         else:
-            root = os.open(job["directory"], _DIRECTORY)
-            try:
-                with open(job["notes"], "wb") as notes:  # noqa: PTH123
-                    confine.enter(root)
-                    rules = UnpackRules(job["privileged"], limits, job["size"], job["ids"])
-                    done = unpack_layer(blocks, root, layer, rules, notes)
-            finally:
-                os.close(root)
-    finally:
-        os.close(blob)
+            done = _unpack(
+                stack, job, blocks, UnpackRules(job["privileged"], limits, job["size"], job["ids"])
+            )
     diff_id.finish()
-    return asdict(done)
+    return done
+
+
+def _unpack(
+    stack: ExitStack, job: dict[str, Any], blocks: Iterator[bytes], rules: UnpackRules
+) -> dict[str, Any]:
+    """Unpack a layer, or what is compared with what is here."""
+    if job["model"] == "outline in memory":
+        # For this copy of the process alone, so it goes with it.
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("tmpfs", job["directory"], "tmpfs", 0, "mode=0755")
+    root = _opened(job["directory"], stack)
+    actual = None if job["actual"] is None else _opened(job["actual"], stack)
+    with open(job["notes"], "wb") as notes:  # noqa: PTH123
+        confine.enter(root)
+        if actual is None:
+            return asdict(unpack_layer(blocks, root, job["layer"], rules, notes))
+        comparison, outline = Comparison(root, actual), Outline(actual)
+        stack.callback(outline.close)
+        if job["model"] == "whole":
+            done = unpack_layer(blocks, root, job["layer"], rules, notes)
+            return {**asdict(done), **_differences(comparison.run(same_content)), "sure": True}
+        done = unpack_layer(blocks, root, job["layer"], replace(rules, outline=outline), notes)
+    return {**asdict(done), **_differences(comparison.run(outline.judge)), "sure": outline.is_sure}
+
+
+def _differences(found: Iterator[Difference]) -> dict[str, Any]:
+    """So many of them as fit into one message, and how many there are."""
+    differences: list[tuple[str, str]] = []
+    count = room = 0
+    for path, wrong in found:
+        count += 1
+        if room < _DIFFERENCES_MAX:
+            differences.append((path.decode(errors="backslashreplace"), wrong))
+            room += len(json.dumps(differences[-1]))
+    return {"differences": differences, "count": count}
+
+
+def _opened(path: str, stack: ExitStack) -> int:
+    fd = os.open(path, _DIRECTORY)
+    stack.callback(os.close, fd)
+    return fd
 
 
 def _join(job: dict[str, Any]) -> dict[str, Any]:
     """Join a layer to those below it."""
     with ExitStack() as stack:
-
-        def directory(path: str) -> int:
-            fd = os.open(path, _DIRECTORY)
-            stack.callback(os.close, fd)
-            return fd
-
         with open(job["notes"], "rb") as file:  # noqa: PTH123
             notes = read_notes(file)
-        joined = Stack(directory(job["directory"]), notes, [directory(path) for path in job["lowers"]])
-        joint = directory(job["joint"])
+        joined = Stack(
+            _opened(job["directory"], stack), notes, [_opened(path, stack) for path in job["lowers"]]
+        )
+        joint = _opened(job["joint"], stack)
+        actual = None if job["actual"] is None else _opened(job["actual"], stack)
         confine.enter(joint)
         rights = {"privileged": job["privileged"], "ids": job["ids"]}
-        return {"needed": join_layer(joined, joint, job["layer"], **rights)}
+        if actual is None:
+            return {"needed": join_layer(joined, joint, job["layer"], **rights)}
+        comparison = Comparison(joint, actual)
+        join_layer(joined, joint, job["layer"], **rights)
+        return {**_differences(comparison.run(same_content)), "sure": True}
 
 
 def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import StoreCorrupt
-from aiodocker_lite.store.durable import store_errors, sync_directory, write_durably
+from aiodocker_lite.store.aside import is_aside, set_aside
+from aiodocker_lite.store.durable import write_durably
 from aiodocker_lite.store.paths import Paths
 
 
@@ -29,16 +30,13 @@ class Blobs:
         return path if path.is_file() else None
 
     def is_damaged(self, digest: Digest) -> bool:
-        """It is not here as it should be, and is known to have been damaged."""
+        """It is here with another size, or was found damaged."""
         path = self._paths.blob(digest)
-        return path.exists() or self._paths.set_aside(path).exists()
+        return path.exists() or is_aside(path)
 
     def set_aside(self, digest: Digest) -> None:
         """Have a damaged blob be none any more. Raises StoreUnwritable."""
-        path = self._paths.blob(digest)
-        with store_errors(path):
-            path.rename(self._paths.set_aside(path))
-            sync_directory(path.parent)
+        set_aside(self._paths.blob(digest))
 
     def read(self, digest: Digest) -> bytes:
         """A small blob's bytes. Raises StoreCorrupt where it cannot be read."""

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.errors import StoreCorrupt
+from aiodocker_lite.store.aside import DAMAGED, is_aside
 from aiodocker_lite.store.containers import Containers
 from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.images import Images
 from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import hold_now
-from aiodocker_lite.store.paths import DAMAGED, Paths
-from aiodocker_lite.store.trees import remove_if_permitted, remove_tree
+from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.trees import remove_if_permitted
 
 
 def collect(
@@ -44,7 +45,10 @@ def collect(
             *_remove_others(paths.layers, diff_ids, layers.remove),
             *_remove_others(paths.blobs, blobs, lambda digest: paths.blob(digest).unlink()),
         )
-        _remove_damaged(paths, blobs, diff_ids, containers)
+        running = [container.layers for container in containers.all() if container.running]
+        _remove_damaged(paths.blobs, blobs, set())
+        _remove_damaged(paths.layers, diff_ids, {diff_id for stack in running for diff_id in stack})
+        _remove_damaged(paths.joints, chains, {chain for stack in running for chain in chain_ids(stack)})
         return removed
 
 
@@ -86,17 +90,14 @@ def _remove_others(directory: Path, needed: set[Digest], remove: Callable[[Diges
     return removed
 
 
-def _remove_damaged(paths: Paths, blobs: set[Digest], diff_ids: set[Digest], containers: Containers) -> None:
-    """Remove what was set aside, unless it shows that something is missing, or somebody runs on it."""
-    running = {layer for container in containers.all() if container.running for layer in container.layers}
-    for directory, needed, used in ((paths.blobs, blobs, set()), (paths.layers, diff_ids, running)):
-        with store_errors(directory):
-            for path in directory.glob(f"*/*{DAMAGED}"):
-                digest = Digest(path.parent.name, path.stem)
-                is_missing = digest in needed and not path.with_suffix("").exists()
-                if is_missing or digest in used:
-                    continue
-                if path.is_dir():
-                    remove_tree(path)
-                else:
-                    path.unlink(missing_ok=True)
+def _remove_damaged(directory: Path, needed: set[Digest], used: set[Digest]) -> None:
+    """Remove what was set aside, but where it is all that says that something is missing, or is in use."""
+    with store_errors(directory):
+        for path in directory.glob(f"*/*{DAMAGED}"):
+            digest = Digest(path.parent.name, path.stem)
+            if digest in used or (digest in needed and is_aside(path.with_suffix(""))):
+                continue
+            if path.is_dir():
+                remove_if_permitted(path)
+            else:
+                path.unlink(missing_ok=True)

@@ -67,13 +67,18 @@ class Images:
 
     def is_name(self, text: str) -> bool:
         """Whether this text is the name of an image that is here, and not an ID."""
-        return _by_name(text, self.entries()) is not None
+        return by_name(text, self.entries()) is not None
 
     def named(self, reference: Reference) -> Image | None:
         """The image that this reference leads to, or None."""
         entries = self.entries()
         entry = next((entry for entry in entries if entry.answers(reference)), None)
         return None if entry is None else self._image(entry.manifest.digest, entries, entry.name)
+
+    def has_blobs(self, image: Image) -> bool:
+        """Everything of an image is here but perhaps its unpacked layers."""
+        layers = image.manifest.layers
+        return bool(image.config.raw) and all(self._blobs.has(layer.digest, layer.size) for layer in layers)
 
     def names(self) -> tuple[Reference, ...]:
         """Every name in the store."""
@@ -115,7 +120,7 @@ class Images:
         found: dict[Digest, Entry] = {}
         for entry in entries:
             try:
-                image_id = self._manifest(entry.manifest).config.digest
+                image_id = self.manifest(entry.manifest).config.digest
             except StoreCorrupt:
                 image_id = entry.manifest.digest  # what it is shown with
             if image_id.hex.startswith(prefix) or entry.manifest.digest.hex == prefix:
@@ -123,21 +128,32 @@ class Images:
                 found.setdefault(image_id, entry)
         return next(iter(found.values())) if len(found) == 1 else None
 
-    def _manifest(self, promised: Descriptor) -> Manifest:
+    def promised(self, image: Image) -> Descriptor:
+        """What the index says of an image's manifest. Raises NoSuchImage."""
+        for entry in self.entries():
+            if entry.manifest.digest == image.manifest.digest:
+                return entry.manifest
+        raise NoSuchImage(image.name)
+
+    def documents(self, promised: Descriptor) -> tuple[Manifest, ImageConfig]:
+        """Manifest and configuration of an image, checked. Raises StoreCorrupt."""
+        manifest = self.manifest(promised)
+        return manifest, self.config(manifest)
+
+    def manifest(self, promised: Descriptor) -> Manifest:
+        """The manifest of an image, checked. Raises StoreCorrupt."""
         with self._damage(promised):
             manifest = parse_manifest(self._blobs.read(promised.digest), promised)
         if isinstance(manifest, Index):
             raise StoreCorrupt(str(self._paths.index), f"{promised.digest} is an index, not an image")
         return manifest
 
-    def documents(self, promised: Descriptor) -> tuple[Manifest, ImageConfig]:
-        """Manifest and configuration of an image, checked. Raises StoreCorrupt."""
-        manifest = self._manifest(promised)
+    def config(self, manifest: Manifest) -> ImageConfig:
+        """The configuration of an image, checked. Raises StoreCorrupt."""
         with self._damage(manifest.config):
             config = parse_config(self._blobs.read(manifest.config.digest), manifest.config)
-        with self._damage(promised):
             check_pairs(manifest, config)
-        return manifest, config
+        return config
 
     def _image(self, digest: Digest, entries: Sequence[Entry], first: Reference | None = None) -> Image:
         mine = [entry for entry in entries if entry.manifest.digest == digest]
@@ -148,8 +164,12 @@ class Images:
             manifest, config = self.documents(entry.manifest)
         except StoreCorrupt:
             return _unreadable(tuple(names), entry)
-        size, verified = self._check(manifest, config)
-        return Image(tuple(names), manifest, config, entry.pulled, size, verified)
+        records = [self._layers.find(diff_id) for diff_id in config.diff_ids]
+        known = [record for record in records if record is not None]
+        size = sum(record.size for record in known)
+        verified = self._check(manifest, config, whole=len(known) == len(records))
+        at = min((record.verified_at for record in known), default="")
+        return Image(tuple(names), manifest, config, entry.pulled, size, verified, at)
 
     @contextmanager
     def _damage(self, blob: Descriptor) -> Iterator[None]:
@@ -158,17 +178,13 @@ class Images:
         except ContentError as error:
             raise StoreCorrupt(str(self._paths.blob(blob.digest)), str(error)) from error
 
-    def _check(self, manifest: Manifest, config: ImageConfig) -> tuple[int, Verified]:
-        records = [self._layers.find(diff_id) for diff_id in config.diff_ids]
-        size = sum(record.size for record in records if record is not None)
+    def _check(self, manifest: Manifest, config: ImageConfig, *, whole: bool) -> Verified:
         missing = [layer for layer in manifest.layers if not self._blobs.has(layer.digest, layer.size)]
         if any(map(self._layers.is_set_aside, config.diff_ids)) or any(
             self._blobs.is_damaged(layer.digest) for layer in missing
         ):
-            return size, "Damaged"
-        if missing:
-            return size, "No"
-        return size, "Yes" if all(records) else "Blobs only"
+            return "Damaged"
+        return "No" if missing else "Yes" if whole else "Blobs only"
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -188,12 +204,16 @@ class Images:
         A name that led elsewhere leads here from now on. Raises DiskFull, StoreUnwritable.
         """
         oci = as_oci(manifest)
-        for document in (config, manifest, oci):
-            await to_thread.run_sync(self._blobs.put, document.digest, document.raw)
+        await to_thread.run_sync(self.put, manifest, config)
         listed = replace(oci.descriptor, platform=config.platform)
         new = [Entry(name, manifest.descriptor, listed, pulled) for name in names or (None,)]
         entries = await self._change(lambda old: [*without_names(old, names), *new])
         return self._image(manifest.digest, entries, new[0].name)
+
+    def put(self, manifest: Manifest, config: ImageConfig) -> None:
+        """Have the documents of an image here and undamaged. Raises DiskFull, StoreUnwritable."""
+        for document in (config, manifest, as_oci(manifest)):
+            self._blobs.put(document.digest, document.raw)
 
     async def tag(self, image: Image, name: Reference) -> Image:
         """Give an image one more name. Raises NoSuchImage where it has been removed meanwhile."""

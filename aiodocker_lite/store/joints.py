@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import StoreCorrupt
+from aiodocker_lite.store.aside import set_aside
 from aiodocker_lite.store.durable import store_errors, sync_directory, sync_filesystem
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.trees import put_away, remove_tree
@@ -70,6 +71,10 @@ class Joints:
         staging = self._paths.staging_joint(chain)
         if staging.exists():
             remove_tree(staging)
+
+    def set_aside(self, chain: Digest) -> None:
+        """Have a damaged joint be none any more. Raises StoreUnwritable."""
+        set_aside(self._paths.joint(chain))
 
     def remove(self, chain: Digest) -> None:
         """Remove a joint; the record first, as of a layer. Raises StoreUnwritable."""

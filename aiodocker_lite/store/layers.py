@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import InvalidManifest, StoreCorrupt
+from aiodocker_lite.store.aside import is_aside, set_aside
 from aiodocker_lite.store.durable import store_errors, sync_directory, write_durably
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.trees import put_away, remove_tree
@@ -149,24 +150,17 @@ class Layers:
         (staging / _RECORD).write_bytes(record.to_json())
 
     def renew(self, record: LayerRecord) -> None:
-        """Keep that a layer that is here was verified again just now. Raises DiskFull, StoreUnwritable."""
-        now = replace(record, verified_at=datetime.now(UTC).isoformat(timespec="seconds"))
-        write_durably(self._paths.layer(record.diff_id) / _RECORD, now.to_json(), beside=self._paths.ingests)
+        """Keep that a layer which is here was verified again. Raises DiskFull, StoreUnwritable."""
+        path = self._paths.layer(record.diff_id) / _RECORD
+        write_durably(path, record.to_json(), beside=self._paths.ingests)
 
     def is_set_aside(self, diff_id: Digest) -> bool:
         """It was found damaged, and is not here anew."""
-        path = self._paths.layer(diff_id)
-        return not (path / _RECORD).exists() and self._paths.set_aside(path).exists()
+        return is_aside(self._paths.layer(diff_id))
 
     def set_aside(self, diff_id: Digest) -> None:
-        """Have a damaged layer be none any more; who runs on it can go on. Raises StoreUnwritable."""
-        path = self._paths.layer(diff_id)
-        aside = self._paths.set_aside(path)
-        with store_errors(path):
-            if aside.exists():
-                remove_tree(aside)
-            path.rename(aside)
-            sync_directory(path.parent)
+        """Have a damaged layer be none any more. Raises StoreUnwritable."""
+        set_aside(self._paths.layer(diff_id))
 
     def remove(self, diff_id: Digest) -> None:
         """Remove a layer. Raises StoreUnwritable.

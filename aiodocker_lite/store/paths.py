@@ -22,8 +22,6 @@ _ENTRIES = {
     "containers",
     "locks",
 }
-DAMAGED = ".damaged"
-"""What the name of a blob or a layer ends with that was found damaged, and is not to be used."""
 _MARKS = {"oci-layout", "layers", "ingest"}
 """What every store has that was made to its end, and nothing else."""
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
@@ -76,10 +74,6 @@ class Paths:
     def blob(self, digest: Digest) -> Path:
         """A whole, verified blob."""
         return self.blobs / digest.algorithm / digest.hex
-
-    def set_aside(self, path: Path) -> Path:
-        """Where a blob or a layer goes that turned out to be damaged."""
-        return path.with_name(f"{path.name}{DAMAGED}")
 
     def layer(self, diff_id: Digest) -> Path:
         """The directory of an unpacked layer: `fs/` and `layer.json`."""
