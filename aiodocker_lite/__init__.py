@@ -43,8 +43,10 @@ _HOMES = {
     "Limits": "settings",
     "Mount": "options",
     "Platform": "platforms",
+    "Pruned": "prune",
     "Reference": "reference",
     "Removed": "remove",
+    "Room": "prune",
     "RunOptions": "options",
     "Running": "run",
     "Settings": "settings",
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
     from aiodocker_lite.options import RunOptions as RunOptions
     from aiodocker_lite.options import Streams as Streams
     from aiodocker_lite.platforms import Platform as Platform
+    from aiodocker_lite.prune import Pruned as Pruned
+    from aiodocker_lite.prune import Room as Room
     from aiodocker_lite.reference import Reference as Reference
     from aiodocker_lite.remove import Removed as Removed
     from aiodocker_lite.run import Running as Running
@@ -68,8 +72,8 @@ if TYPE_CHECKING:
     from aiodocker_lite.settings import Settings as Settings
 
 __all__ = [
-    "Checked", "Digest", "Engine", "Finished", "Image", "Limits", "Mount", "Platform", "Reference", "Removed",
-    "RunOptions", "Running", "Settings", "Streams", "errors", "events",
+    "Checked", "Digest", "Engine", "Finished", "Image", "Limits", "Mount", "Platform", "Pruned", "Reference", "Removed",
+    "Room", "RunOptions", "Running", "Settings", "Streams", "errors", "events",
 ]  # fmt: skip
 
 

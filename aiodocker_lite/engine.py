@@ -29,11 +29,17 @@ from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.options import PullPolicy, RunOptions, Streams, pull_policy, text, words
 from aiodocker_lite.platforms import Platform
+from aiodocker_lite.prune import Pruned as Pruned
+from aiodocker_lite.prune import Room as Room
+from aiodocker_lite.prune import prune, usage
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.remove import Removed as Removed
 from aiodocker_lite.remove import remove
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.store import Store
+
+DAY = 24 * 3600.0
+"""Seconds."""
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -193,6 +199,32 @@ class Engine:
         if not images:
             found = await self.images()
         return await verify(found, tools, self._open_registry if repair else None, on_checked, progress)
+
+    # --- room ----------------------------------------------------------------------------------
+
+    async def prune(
+        self,
+        *,
+        all_images: bool = False,
+        partial_older_than: float = DAY,
+        partial_max: int | None = None,
+    ) -> Pruned:
+        """Remove containers that have ended, images that no container uses, and partial downloads.
+
+        Of images those without a name, or all; of downloads those that were not continued for so many
+        seconds, and of the others the oldest where they are more than `partial_max` bytes. What somebody
+        uses, or is bringing, stays. Raises StoreError.
+        """
+        return await prune(
+            self.store,
+            all_images=all_images,
+            partial_older_than=partial_older_than,
+            partial_max=partial_max,
+        )
+
+    async def usage(self) -> list[Room]:
+        """What images, containers and partial downloads take of the disk. Raises StoreError."""
+        return await to_thread.run_sync(usage, self.store)
 
     # --- running -----------------------------------------------------------------------------
 

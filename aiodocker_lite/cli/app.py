@@ -14,6 +14,8 @@ _MODULES = {
     "tag": "images",
     "rmi": "images",
     "verify": "verify",
+    "prune": "room",
+    "df": "room",
     "ps": "containers",
     "rm": "containers",
     "login": "registry",

@@ -19,6 +19,8 @@ _OPTIONS = {
     "images": "all/a digests filter/f tree",
     "inspect": "format/f size/s type",
     "rmi": "no-prune",
+    "prune": "filter volumes",
+    "df": "verbose/v",
     "ps": "filter/f format last/n latest/l size/s",
     "rm": "force/f link/l volumes/v",
 }

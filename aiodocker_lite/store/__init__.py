@@ -99,16 +99,20 @@ class Store:
         """Some of this blob has come, now or earlier."""
         return self.paths.ingest(blob).exists()
 
-    def drop_part(self, blob: Digest) -> None:
-        """Remove what has come of a blob, unless somebody is bringing it. Raises StoreUnwritable."""
+    def drop_part(self, blob: Digest) -> bool:
+        """Remove what has come of a blob, unless somebody is bringing it; True if something was removed.
+
+        Raises StoreUnwritable.
+        """
         from aiodocker_lite.store.ingest import discard  # with aiofiles, which most commands do without
 
         path = self.paths.ingest(blob)
         if not path.exists():
-            return
+            return False
         with hold_now(self.paths.lock(f"blob-{blob}")) as alone:
             if alone:
                 discard(path)
+            return alone
 
     def counting_on_content(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing that is in the store is collected."""

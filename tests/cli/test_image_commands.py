@@ -38,6 +38,7 @@ def test_images_are_listed(box: Adl, names: Names) -> None:
     (line,) = box("images", "--format=json").out.splitlines()
     facts = json.loads(line)
     assert (facts.pop("Digest")[:7], facts.pop("CreatedSince")[-10:]) == ("sha256:", " years ago")
+    assert facts.pop("VerifiedAt").startswith("20")
     assert facts == {
         "ID": short,
         "Repository": names.box,
