@@ -103,7 +103,10 @@ def df(
         str | None, typer.Option(metavar="KIND", help="'table', or 'json' for an object a line.")
     ] = None,
 ) -> int:
-    """Show how much room images, containers and partial downloads take, and how much could be freed."""
+    """Show what takes how much room, and what could go.
+
+    Reclaimable is what `prune --all` would free: what no container uses, and nobody is bringing.
+    """
     if format not in (None, "table", "json"):
         raise InvalidOption("--format", f"'{format}' is neither 'table' nor 'json'")
     rooms = run_engine(context, Engine.usage)

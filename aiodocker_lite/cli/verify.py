@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aiodocker_lite.cli import exits
-from aiodocker_lite.cli.options import Authfile, Insecure, Limit, Progress
+from aiodocker_lite.cli.options import Authfile, CertDir, Insecure, Limit, Progress, TlsVerify, tls_settings
 from aiodocker_lite.cli.progress import watching
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.errors import printable
@@ -27,6 +27,8 @@ def verify(
         bool, typer.Option("--repair", help="Unpack or fetch again what is damaged, and only that.")
     ] = False,
     insecure: Insecure = False,
+    tls_verify: TlsVerify = "true",
+    cert_dir: CertDir = None,
     authfile: Authfile = None,
     limit: Limit = None,
     progress: Progress = "auto",
@@ -46,8 +48,8 @@ def verify(
 
             return await engine.verify(names or (), repair=repair, on_checked=show, progress=watch)
 
-    limits = Limits.parse(limit or ())
-    found = run_engine(context, work, insecure=insecure, authfile=authfile, limits=limits)
+    limits, tls = Limits.parse(limit or ()), tls_settings(insecure, tls_verify, cert_dir)
+    found = run_engine(context, work, **tls, authfile=authfile, limits=limits)
     return 0 if all(checked.is_sound for checked in found) else 1
 
 
@@ -61,7 +63,9 @@ def _report(checked: Checked, *, repair: bool) -> None:
         )
     else:
         layers = len(image.manifest.layers)
-        verdict = f"ok: manifest, configuration, {layers} blobs and {layers} unpacked layers"
+        verdict = (
+            f"ok: manifest, configuration, {layers} layer{'' if layers == 1 else 's'}, packed and unpacked"
+        )
     typer.echo(f"{image.name}: {verdict}")
     for flaw in checked.flaws:
         typer.echo(f"  {printable(str(flaw))}")

@@ -35,6 +35,12 @@ VERBS = [
     ("ps [OPTIONS]", "-a,--all -q,--quiet --no-trunc -h,--help"),
     ("rm [OPTIONS] CONTAINER...", "-h,--help"),
     (
+        "verify [OPTIONS] [IMAGE...]",
+        "--repair --insecure --tls-verify --cert-dir --authfile --limit --progress -h,--help",
+    ),
+    ("prune [OPTIONS]", "-a,--all -f,--force --partial-older-than --partial-max -h,--help"),
+    ("df [OPTIONS]", "--format -h,--help"),
+    (
         "login [OPTIONS] [SERVER]",
         "-u,--username -p,--password --password-stdin --authfile --insecure --tls-verify --cert-dir -h,--help",
     ),
@@ -137,7 +143,8 @@ def imported(report: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", ["images", "inspect BOX", "ps -a", "run --rm BOX true", "run --help", "--help", "--version"]
+    "words",
+    ["images", "inspect BOX", "ps -a", "df", "run --rm BOX true", "run --help", "--help", "--version"],
 )
 def test_what_needs_no_network_loads_no_network_code(
     stocked: Path, names: Names, tmp_path: Path, words: str

@@ -18,7 +18,7 @@ def damaged_file(root: Path) -> Path:
 
 def test_what_is_sound_is_one_line(box: Adl, names: Names) -> None:
     """By name, by ID or with all others."""
-    line = f"{names.box}:latest: ok: manifest, configuration, 2 blobs and 2 unpacked layers\n"
+    line = f"{names.box}:latest: ok: manifest, configuration, 2 layers, packed and unpacked\n"
     identity = box("images", "-q").out.strip()
     for words in ([], [names.box], [identity]):
         done = box("verify", *words)

@@ -602,7 +602,7 @@ async def test_a_blob_that_became_shorter_is_fetched_again(scene: Scene) -> None
     """The unpacked layer is still good, and stays; until then the image says that it is not verified."""
     found = await scene.engine.pull(scene.name)
     os.truncate(scene.root / f"blobs/sha256/{TOP.digest.hex}", 1000)
-    assert (await scene.engine.image(str(found.id))).verified == "No"
+    assert (await scene.engine.image(str(found.id))).verified == "Damaged"
     await scene.recovers()
     assert scene.asked("layer") == [""]
 
