@@ -16,7 +16,10 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def remove_path(path: str) -> None:
     """Remove a directory by its path, as `remove_directory` does. Raises OSError."""
     above, name = os.path.split(path)
-    parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # somebody has removed more than that
     try:
         remove_directory(name, parent)
     finally:

@@ -36,9 +36,10 @@ def prune(
         typer.Option(metavar="SIZE", help="Of the others keep so much, such as 10G; the oldest go."),
     ] = None,
 ) -> int:
-    """Remove what nobody uses: ended containers, images, partial downloads.
+    """Remove what nobody uses.
 
-    What somebody uses or is bringing at this moment stays. The last line says how much room it gave.
+    Ended containers, images that no container uses, and partial downloads. What somebody uses or is
+    bringing at this moment stays. The last line says how much room that gave.
     """
     seconds, most = _seconds(partial_older_than), None if partial_max is None else _bytes(partial_max)
     if not force and not _agrees(all=all, older=partial_older_than):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -94,6 +95,14 @@ async def fail_in_a_container(store: Store, image: Image) -> None:
     async with store.containers.living(image, ("sh",), name=None, remove=True) as container:
         (container.path / "upper" / "a").mkdir(parents=True)
         raise ConnectionError("terminal")
+
+
+async def test_a_store_that_is_removed_meanwhile_is_no_error(store: Store, image: Image) -> None:
+    """There is nothing left to be removed (S12)."""
+    async with store.containers.living(image, ("sh",), name=None, remove=True):
+        shutil.rmtree(store.paths.root)
+    assert store.containers.all() == []
+    assert not store.paths.root.exists()
 
 
 async def test_cancelling_removes_it_too(store: Store, image: Image) -> None:
