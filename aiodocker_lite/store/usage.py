@@ -40,7 +40,8 @@ def parts(paths: Paths) -> list[Part]:
             how = path.stat()
         except FileNotFoundError:
             continue
-        found.append(Part(digest, how.st_size, how.st_mtime, is_held(paths.lock(f"blob-{digest}"))))
+        size = min(how.st_size, how.st_blocks * 512)  # there may be gaps in it
+        found.append(Part(digest, size, how.st_mtime, is_held(paths.lock(f"blob-{digest}"))))
     return sorted(found, key=lambda part: part.changed)
 
 
