@@ -20,7 +20,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 bundle      image configuration and options to an OCI runtime spec
                 runtime/    what starts and watches processes
                 serve       the store as a read-only registry
-    conductors  pull load bring owners run remove check mend prune: the only files that know the order
+    conductors  pull load save bring owners run remove check mend prune: the only files that know the order
     engine      opens, lends and closes what conductors use
     cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
 

@@ -6,11 +6,11 @@ no network code.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import anyio
 from anyio import to_thread
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from aiodocker_lite.archive import SavedFormat
     from aiodocker_lite.bring import Tools
     from aiodocker_lite.layer.privileges import Owners
     from aiodocker_lite.mend import Checked as Checked
@@ -136,22 +137,47 @@ class Engine:
         archive: str | Path | BinaryIO,
         *,
         platform: str | Platform | None = None,
+        tags: bool = True,
         progress: Progress = events.ignore,
     ) -> list[Image]:
         """Bring the images of a `docker save` or OCI archive into the store, from a file or a stream.
 
-        A platform that is named here is insisted on. Raises InvalidArchive, ContentError, StoreError.
+        A directory will do: an OCI image layout, or an archive that was unpacked. A platform that is named
+        here is insisted on. Without `tags`, the archive gives no names. Raises InvalidArchive, ContentError, StoreError.
         """
         from aiodocker_lite.load import load
 
         events.check(progress)
-        source = Path(archive) if isinstance(archive, str) else archive
-        if not (isinstance(source, Path) or hasattr(source, "read")):
-            raise InvalidOption("archive", f"{archive!r} is neither a path nor an open file")
-        name = str(source) if isinstance(source, Path) else "standard input"
+        source, name = _path_or_stream(archive, "read", "standard input")
         tools = await self._open_tools()
         wanted, strict = self._platform(platform), platform is not None
-        return await load(source, name, tools, platform=wanted, strict=strict, progress=progress)
+        return await load(source, name, tools, platform=wanted, strict=strict, tags=tags, progress=progress)
+
+    async def save(
+        self,
+        images: Iterable[str | Image],
+        archive: str | Path | BinaryIO,
+        *,
+        format: SavedFormat = "docker",
+    ) -> None:
+        """Write images to an archive that docker, podman and skopeo read: to a file, or to a stream.
+
+        A name without a tag means all its tags; an `Image` goes with all its names. The file is there
+        when it is whole and durable, or not at all. ``docker`` is an OCI layout that is a docker archive
+        too, ``docker-archive`` has uncompressed layers, ``oci-archive`` is the layout alone.
+        Raises NoSuchImage, BlobMissing, StoreCorrupt, ArchiveUnwritable, DiskFull, and BrokenPipeError
+        where the reader of a stream has gone.
+        """
+        from aiodocker_lite.archive.write import FORMATS
+        from aiodocker_lite.save import save
+
+        if format not in FORMATS:
+            raise InvalidOption("format", f"'{format}' is none of {', '.join(FORMATS)}")
+        if isinstance(images, str | Image):
+            raise InvalidOption("images", f"{images!r} is not a list of images, such as ['alpine']")
+        names = [name for image in images for name in _names_of(image)]
+        target, title = _path_or_stream(archive, "write", "standard output")
+        await save(names, self.store, target, title, format=format)
 
     # --- images that are here ----------------------------------------------------------------
 
@@ -426,6 +452,22 @@ class Engine:
             client = HttpRegistry(self.settings, credentials=Keyring(self.settings).find)
             self._registry = await self._closing.enter_async_context(client)
         return self._registry
+
+
+def _path_or_stream(archive: object, method: str, stream: str) -> tuple[Path | BinaryIO, str]:
+    """What was given for an archive, and what to call it in errors. Raises InvalidOption."""
+    if isinstance(archive, str | Path):
+        return Path(archive), str(archive)
+    if not hasattr(archive, method):
+        raise InvalidOption("archive", f"{archive!r} is neither a path nor an open file")
+    return cast("BinaryIO", archive), stream
+
+
+def _names_of(image: str | Image) -> list[str]:
+    """What to ask the store for, to get this image with all its names."""
+    if isinstance(image, Image):
+        return [str(name) for name in image.names] or [image.manifest.digest.hex]
+    return [text("image", image)]
 
 
 def _reference(image: str | Reference) -> Reference:

@@ -30,6 +30,7 @@
     │   └── LimitExceeded
     ├── StoreError             the disk, or what lies on it
     │   ├── NoSuchImage
+    │   ├── BlobMissing
     │   ├── ImageInUse
     │   ├── NotAStore
     │   ├── StoreUnreadable
@@ -39,6 +40,7 @@
     │   ├── Uncheckable
     │   ├── Irreparable
     │   └── DiskFull
+    ├── ArchiveUnwritable      an archive of ours cannot be written where it should be
     ├── WorkerDied             an unpacking process ended without a word
     ├── WorkerNotStarted
     └── RunError               the container, or the way to it
@@ -483,6 +485,18 @@ class NoSuchImage(StoreError, LookupError):
 
 
 @dataclass(eq=False)
+class BlobMissing(StoreError):
+    """A layer of an image that is here is not, or not as a blob, in which form alone it can be passed on."""
+
+    name: str
+    layer: str
+
+    slug = "blob-missing"
+    message = "cannot save {name}: the blob of its layer {layer} is not in the store"
+    hint = "pull or load the image again"
+
+
+@dataclass(eq=False)
 class ImageInUse(StoreError):
     """The image cannot be removed while something needs it."""
 
@@ -584,6 +598,17 @@ class DiskFull(StoreError):
     slug = "disk-full"
     message = "no space left while writing {path}: {reason}"
     hint = "free some space and run the same command again"
+
+
+@dataclass(eq=False)
+class ArchiveUnwritable(EngineError):
+    """An archive cannot be written where it should be."""
+
+    path: str
+    reason: str
+
+    slug = "archive-unwritable"
+    message = "cannot write {path}: {reason}"
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +15,9 @@ from anyio import from_thread, to_thread
 
 from aiodocker_lite import events
 from aiodocker_lite.archive import Archive, ArchivedImage, Section, read_archive
+from aiodocker_lite.archive.images import TITLES
 from aiodocker_lite.bring import Tools, bring_layers
+from aiodocker_lite.errors import ContentError
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.image import Image
@@ -34,11 +36,13 @@ async def load(
     *,
     platform: Platform,
     strict: bool,
+    tags: bool,
     progress: Progress,
 ) -> list[Image]:
     """Bring every image of an archive into the store; each is visible as soon as it is whole.
 
     An image that is there for one other platform only is refused if `strict`, else loaded with a warning.
+    Without `tags`, the archive gives no names.
     What came of layers that are not whole goes with an error or a cancellation: nothing needs to be
     resumed. Raises InvalidArchive, ContentError, StoreError.
     """
@@ -61,10 +65,15 @@ async def load(
 
     archive = await to_thread.run_sync(read)
     with archive:
-        for image in archive.images:
+        images = archive.images if tags else [replace(image, names=()) for image in archive.images]
+        for image in images:
             check_platform(_title(image), image.config, platform, strict=strict, progress=progress)
-        async with tools.store.counting_on_content():
-            return [await _load_image(image, tools, progress) for image in archive.images]
+        try:
+            async with tools.store.counting_on_content():
+                return [await _load_image(image, tools, progress) for image in images]
+        except ContentError as error:
+            error.add_note(f"{name} looks like {TITLES[archive.format]}")
+            raise
 
 
 async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress) -> Image:
@@ -82,9 +91,20 @@ async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress)
         for digest in fresh:
             tools.store.drop_part(digest)
         raise
+    _report_renamed(archived, tools, progress)
     image = await tools.store.images.add(archived.names, manifest, config, manifest.digest)
     progress(events.ImageReady(_title(archived), manifest.digest, fetched=True))
     return image
+
+
+def _report_renamed(archived: ArchivedImage, tools: Tools, progress: Progress) -> None:
+    """An archive may give any name to its images (A07): not in silence where one had it."""
+    images = tools.store.images
+    for name in sorted(set(archived.names) & set(images.names()), key=str):
+        old = images.named(name)
+        if old is not None and old.id != archived.config.digest:
+            said = f"The image {name.familiar} already exists; the old one, {old.id.short}, loses this name"
+            progress(events.Notice(said))
 
 
 def _title(archived: ArchivedImage) -> str:

@@ -18,7 +18,7 @@ WORDS = {
     "options", "inflate", "removal", "copying", "subids",
 }  # fmt: skip
 ROOMS = {"registry", "fetch", "layer", "store", "archive", "snapshot", "users", "bundle", "runtime", "serve"}
-CONDUCTORS = {"pull", "load", "bring", "owners", "run", "remove", "check", "mend", "prune"}
+CONDUCTORS = {"pull", "load", "save", "bring", "owners", "run", "remove", "check", "mend", "prune"}
 MAY_IMPORT = {
     **dict.fromkeys(WORDS, WORDS),
     **{room: WORDS | {room} for room in ROOMS},

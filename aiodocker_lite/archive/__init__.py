@@ -1,6 +1,6 @@
-"""Archives of images, as `docker save`, podman and skopeo write them: read as they are, never extracted.
+"""Archives of images: as `docker save`, podman and skopeo write them, and written so that they read them.
 
-Blocking, and called in a thread. The members of an archive are found by their offsets in one
+Blocking, and called in a thread. What is read is read as it is and never extracted. The members of an archive are found by their offsets in one
 open file, and a layer is a section of that file; what is no seekable plain tar is copied once
 into a temporary file that the caller provides. Everything here reads what strangers wrote: a
 path in an archive is looked up among its members and never on the disk.
@@ -9,7 +9,11 @@ path in an archive is looked up among its members and never on the disk.
 from __future__ import annotations
 
 from aiodocker_lite.archive.images import Archive, ArchivedImage
+from aiodocker_lite.archive.output import open_output
 from aiodocker_lite.archive.read import read_archive
 from aiodocker_lite.archive.section import Section
+from aiodocker_lite.archive.write import SavedFormat, write_archive
 
-__all__ = ["Archive", "ArchivedImage", "Section", "read_archive"]
+__all__ = [
+    "Archive", "ArchivedImage", "SavedFormat", "Section", "open_output", "read_archive", "write_archive",
+]  # fmt: skip

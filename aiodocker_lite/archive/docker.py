@@ -179,6 +179,11 @@ def _parse(raw: bytes, archive: str) -> list[dict[str, Any]]:
         raise InvalidArchive(archive, f"its {MANIFEST} is not JSON ({reason})") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         kind = "null" if entries is None else "not a list of objects"
+        if isinstance(entries, dict) and "layers" in entries:
+            kind = (
+                "one image's manifest, as skopeo's dir: and podman's docker-dir have it; "
+                "have skopeo copy it to an oci-archive:"
+            )
         raise InvalidArchive(archive, f"its {MANIFEST} is {kind}")
     return entries
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal
+from typing import Final, Literal
 
 from aiodocker_lite.archive.section import Section
 from aiodocker_lite.digest import Digest
@@ -14,6 +14,8 @@ from aiodocker_lite.manifest import ImageConfig, Manifest
 from aiodocker_lite.reference import Reference
 
 Format = Literal["docker-archive", "oci-archive"]
+TITLES: Final[Mapping[Format, str]] = {"docker-archive": "a docker archive", "oci-archive": "an OCI archive"}
+"""What to call an archive in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

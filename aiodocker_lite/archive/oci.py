@@ -45,11 +45,11 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 
 INDEX = "index.json"
-_LAYOUT = "oci-layout"
+LAYOUT = "oci-layout"
 _LAYOUT_MAX = 4096
 _DEPTH_MAX = 4
-_FULL_NAME = "io.containerd.image.name"
-_REF_NAME = "org.opencontainers.image.ref.name"
+FULL_NAME = "io.containerd.image.name"
+REF_NAME = "org.opencontainers.image.ref.name"
 
 
 def read_images(contents: Contents, platform: Platform) -> list[ArchivedImage]:
@@ -94,11 +94,9 @@ def _index(contents: Contents) -> Index:
 
 def _check_layout(contents: Contents) -> None:
     # Written by all, missed by nobody: without the file, the index speaks for itself.
-    if contents.find(_LAYOUT) is None:
+    if contents.find(LAYOUT) is None:
         return
-    version = parse_object(document(contents, _LAYOUT, _LAYOUT_MAX), f"its {_LAYOUT}").get(
-        "imageLayoutVersion"
-    )
+    version = parse_object(document(contents, LAYOUT, _LAYOUT_MAX), f"its {LAYOUT}").get("imageLayoutVersion")
     if not isinstance(version, str) or not version.startswith("1."):
         raise InvalidArchive(contents.archive, f"its image layout version is '{version}', not 1.x")
 
@@ -111,9 +109,9 @@ def _wanted(
 ) -> Iterator[tuple[Reference | None, Descriptor]]:
     groups: dict[str, list[Descriptor]] = {}
     for entry in index.manifests:
-        groups.setdefault(
-            entry.annotations.get(_FULL_NAME) or entry.annotations.get(_REF_NAME, ""), []
-        ).append(entry)
+        groups.setdefault(entry.annotations.get(FULL_NAME) or entry.annotations.get(REF_NAME, ""), []).append(
+            entry
+        )
     for group in groups.values():
         name = name_of(group[0])
         for entry in _for_platform(contents, index, group, platform, named=name is not None):
@@ -146,7 +144,7 @@ def _for_platform(
 
 def name_of(entry: Descriptor) -> Reference | None:
     """The name that an entry of index.json gives to its image, if it is one."""
-    full, text = entry.annotations.get(_FULL_NAME), entry.annotations.get(_REF_NAME, "")
+    full, text = entry.annotations.get(FULL_NAME), entry.annotations.get(REF_NAME, "")
     if full is None and not any(c in text for c in "/:@"):
         return None
     try:
@@ -177,7 +175,7 @@ def _descend(
 
 def _present(contents: Contents, index: Index) -> Index:
     """Only what the archive holds: `docker save` lists platforms that it does not write."""
-    present = tuple(e for e in index.manifests if contents.find(_path(e.digest)) is not None)
+    present = tuple(e for e in index.manifests if contents.find(blob_path(e.digest)) is not None)
     return replace(index, manifests=present) if present else index
 
 
@@ -194,11 +192,12 @@ def _document(contents: Contents, promised: Descriptor, what: str) -> bytes:
 
 
 def _blob(contents: Contents, promised: Descriptor, what: str) -> Section:
-    section = require(contents, _path(promised.digest))
+    section = require(contents, blob_path(promised.digest))
     if section.size != promised.size:
         raise SizeMismatch(f"{what} {promised.digest.short}", promised.size, section.size)
     return section
 
 
-def _path(digest: Digest) -> str:
+def blob_path(digest: Digest) -> str:
+    """Where a layout has a blob."""
     return f"blobs/{digest.algorithm}/{digest.hex}"

@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from aiodocker_lite.archive import docker, oci
 from aiodocker_lite.archive.contents import Contents, DirectoryContents, TarContents
-from aiodocker_lite.archive.images import Archive, ArchivedImage, Format
+from aiodocker_lite.archive.images import TITLES, Archive, ArchivedImage, Format
 from aiodocker_lite.archive.plain import open_plain
 from aiodocker_lite.errors import (
     ContentError,
@@ -28,7 +28,6 @@ _ROOT_DIRECTORIES: Final = {
     "bin", "boot", "dev", "etc", "home", "lib", "lib64", "mnt", "opt", "proc", "root", "run", "sbin",
     "srv", "sys", "tmp", "usr", "var",
 }  # fmt: skip
-_TITLES: Final[dict[Format, str]] = {"docker-archive": "a docker archive", "oci-archive": "an OCI archive"}
 
 
 def _unwatched(count: int) -> None:
@@ -67,7 +66,7 @@ def read_archive(
             for image in images:
                 check_pairs(image.manifest, image.config)
         except ContentError as error:
-            raise _in_context(error, name, _TITLES[kind]) from error
+            raise _in_context(error, name, TITLES[kind]) from error
         return Archive(kind, tuple(images), files.pop_all())
 
 
@@ -92,10 +91,13 @@ def _images(
 def _recognise(contents: Contents) -> Format:
     """What writes such an archive. Raises InvalidArchive, with a guess at what else this is."""
     archive = contents.archive
-    if contents.find(docker.MANIFEST) is not None:
-        return "docker-archive"
-    if contents.find(oci.INDEX) is not None:
-        return "oci-archive"
+    marks: tuple[tuple[str, Format], ...] = ((docker.MANIFEST, "docker-archive"), (oci.INDEX, "oci-archive"))
+    for path, kind in marks:
+        try:
+            if contents.find(path) is not None:
+                return kind
+        except InvalidArchive as error:
+            raise _in_context(error, archive, TITLES[kind]) from error
     paths = list(contents.paths())
     if not paths:
         raise InvalidArchive(archive, "it is an empty archive")

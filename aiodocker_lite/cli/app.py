@@ -8,6 +8,7 @@ import sys
 _MODULES = {
     "pull": "pull",
     "load": "pull",
+    "save": "save",
     "run": "run",
     "images": "images",
     "inspect": "images",

@@ -16,6 +16,7 @@ _OPTIONS = {
         storage-opt sysctl tmpfs tty/t ulimit use-api-socket userns uts volume-driver volumes-from
     """,
     "pull": "all-tags/a disable-content-trust",
+    "save": "platform",
     "images": "all/a digests filter/f tree",
     "inspect": "format/f size/s type",
     "rmi": "no-prune",

@@ -155,11 +155,15 @@ def load(
     platform: Platform = None,
     progress: Progress = "auto",
     limit: Limit = None,
+    no_tags: Annotated[
+        bool, typer.Option("--no-tags", help="Give images none of the names that they have in the archive.")
+    ] = False,
 ) -> int:
     """Bring the images of an archive into the store.
 
     Reads what `docker save`, `podman save` and `skopeo copy` write: docker and OCI archives,
-    plain or compressed (gzip, zstd, xz, bzip2), with one image or several.
+    plain or compressed (gzip, zstd, xz, bzip2), with one image or several; and OCI layouts that
+    are a directory.
     """
     if input is None and sys.stdin.isatty():
         raise InvalidOption("--input", "requested load from stdin, but stdin is a terminal")
@@ -168,7 +172,7 @@ def load(
         kind = "quiet" if quiet else progress
         with watching(kind, doing="Reading the archive", did="loaded") as watch:
             source = Path(input) if input is not None else sys.stdin.buffer
-            for image in await engine.load(source, platform=platform, progress=watch):
+            for image in await engine.load(source, platform=platform, tags=not no_tags, progress=watch):
                 for name in image.names:
                     typer.echo(f"Loaded image: {name.familiar}")
                 if not image.names:

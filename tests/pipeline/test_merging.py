@@ -8,9 +8,8 @@ import stat
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from aiodocker_lite.image import Image
 from aiodocker_lite.snapshot import flatten, plan_rootfs
 from tests.cases.merging import Stack, merging
 from tests.fakes import images
+from tests.fakes.docker import dockerd
 from tests.fakes.processes import program
 from tests.fakes.tars import END, directory
 
@@ -182,29 +182,3 @@ def test_docker_agrees(layout: Path, tmp_path: Path) -> None:
             return root
 
         check("docker", unpack)
-
-
-@contextmanager
-def dockerd(directory: Path) -> Iterator[Callable[..., str | None]]:
-    """A docker daemon of our own, without networks; yields its client."""
-    short = Path(tempfile.mkdtemp(prefix="d"))  # a socket's path has at most 108 characters
-    daemon = [
-        program("dockerd"), f"--data-root={directory / 'docker'}", f"--exec-root={short}", f"--pidfile={short}/pid",
-        f"--host=unix://{short}/s", "--storage-driver=vfs", "--iptables=false", "--bridge=none",
-    ]  # fmt: skip
-
-    def docker(*arguments: str) -> str | None:
-        command = [program("docker"), f"--host=unix://{short}/s", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    with (short / "log").open("wb") as log, subprocess.Popen(daemon, stdout=log, stderr=log) as process:
-        try:
-            while docker("version") is None:
-                assert process.poll() is None, (short / "log").read_text()
-                time.sleep(0.1)
-            yield docker
-        finally:
-            process.terminate()
-    with suppress(FileNotFoundError):
-        shutil.rmtree(short)
