@@ -280,14 +280,25 @@ async def test_loading_twice_changes_nothing(engine: Engine, tmp_path: Path) -> 
 
 
 async def test_a_name_that_led_elsewhere_leads_here(engine: Engine, saved: Path, tmp_path: Path) -> None:
-    """A07: as with docker; the image that had it stays, without a name, and whoever watches hears it."""
-    await engine.load(saved_by_docker(tmp_path / "docker", {"localhost:5000/a/one:1": TWO}))
+    """A07: as with docker; the image that had it stays, without a name, and whoever watches hears it.
+
+    Whoever loads an archive may also leave out its names.
+    """
+    name = "localhost:5000/a/one:1"
+    await engine.load(saved_by_docker(tmp_path / "docker", {name: TWO}))
+    (found,) = await engine.load(saved / "oci-archive-one.tar", tags=False)
+    assert (found.id, found.names) == (ONE.config.digest, ())
+    assert (await engine.image(name)).id == TWO.config.digest
+
     events: list[Event] = []
     await engine.load(saved / "oci-archive-one.tar", progress=events.append)
-
-    assert (await engine.image("localhost:5000/a/one:1")).id == ONE.config.digest
+    assert (await engine.image(name)).id == ONE.config.digest
     assert [len(each.names) for each in await engine.images()] == [0, 1]
-    assert [event.name for event in events if isinstance(event, ImageReady)] == ["localhost:5000/a/one:1"]
+    assert [event.name for event in events if isinstance(event, ImageReady)] == [name]
+    said = f"The image {name} already exists; the old one, {TWO.config.digest.short}, loses this name"
+    assert [event.text for event in events if isinstance(event, Notice)] == [said]
+    await engine.load(saved / "oci-archive-one.tar", progress=events.append)
+    assert len([event for event in events if isinstance(event, Notice)]) == 1
 
 
 # --- real images ---------------------------------------------------------------------------------

@@ -7,17 +7,28 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+import anyio
 import pytest
+from anyio import to_thread
 
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.archive import SavedFormat
-from aiodocker_lite.errors import InvalidArchive
+from aiodocker_lite.errors import (
+    BlobMissing,
+    DiskFull,
+    EngineError,
+    InvalidArchive,
+    InvalidOption,
+    NoSuchImage,
+    StoreCorrupt,
+)  # fmt: skip
 from aiodocker_lite.image import Image as StoredImage
 from aiodocker_lite.platforms import Platform
 from tests.fakes.archives import podman_store, run_tool, sha256
@@ -25,6 +36,7 @@ from tests.fakes.docker import dockerd
 from tests.fakes.images import image, layer, noise, write_layout
 from tests.fakes.processes import program
 from tests.fakes.stores import flaws
+from tests.pipeline.conftest import Disk
 
 HERE = str(Platform.here())
 FORMATS: tuple[SavedFormat, ...] = get_args(SavedFormat)
@@ -366,3 +378,124 @@ async def test_umoci_unpacks_what_we_save(stocked: Engine, tmp_path: Path) -> No
         rootless = [] if os.geteuid() == 0 else ["--rootless"]
         run_tool(program("umoci"), "unpack", *rootless, "--image", f"{layout}:{name}", bundle)
         assert {"bin", "etc"} & {entry.name for entry in (bundle / "rootfs").iterdir()}
+
+
+# --- what may go wrong ---------------------------------------------------------------------------
+
+
+async def refuses(engine: Engine, path: Path, kind: type[EngineError], sentence: str, **how: str) -> None:
+    """It raises this, and a file that was there is still there, and alone."""
+    path.write_bytes(b"old")
+    with pytest.raises(kind, match=sentence) as caught:
+        await engine.save(NAMED, path, **how)  # type: ignore[arg-type]
+    assert str(caught.value).isprintable()
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+async def test_a_damaged_store_makes_no_archive(engine: Engine, tmp_path: Path, format: SavedFormat) -> None:
+    """A blob that is other bytes is noticed while it is written; one that is not there before that."""
+    await stock(engine, tmp_path / "layout")
+    (place := tmp_path / "place").mkdir()
+    blob = engine.store.paths.blob(ZSTD.layers[1].digest)
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2] ^= 1
+    blob.write_bytes(content)
+    sentence = (
+        r"^the store is damaged: .*/blobs: (the blob sha256:\w+ has the wrong content|layer \w{12} cannot be)"
+    )
+    await refuses(engine, place / "x.tar", StoreCorrupt, sentence, format=format)
+    blob.write_bytes(content[:-1])
+    short = ZSTD.layers[1].digest.short
+    missing = f"^cannot save localhost:5000/a/zstd:2: the blob of its layer {short} is not in the store$"
+    await refuses(engine, place / "x.tar", BlobMissing, missing, format=format)
+    blob.unlink()
+    await refuses(engine, place / "x.tar", BlobMissing, missing, format=format)
+    assert {each.name for each in await engine.images() if each.verified == "No"} == {
+        "localhost:5000/a/zstd:2"
+    }
+
+
+async def test_what_is_not_here_is_not_saved(engine: Engine, tmp_path: Path) -> None:
+    """Also from a store that is not there at all, which stays so."""
+    with pytest.raises(NoSuchImage, match="No such image: nothing"):
+        await engine.save(["nothing"], tmp_path / "x.tar")
+    async with Engine(Settings(root=tmp_path / "none")) as none:
+        with pytest.raises(NoSuchImage):
+            await none.save(["nothing"], tmp_path / "x.tar")
+    assert not (tmp_path / "none").exists()
+    assert not (tmp_path / "x.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "archive", "how", "sentence"),
+    [
+        ("plain", "x.tar", {}, "images: 'plain' is not a list of images"),
+        ([7], "x.tar", {}, "image: 7 is not a string"),
+        (["plain"], 7, {}, "archive: 7 is neither a path nor an open file"),
+        (["plain"], "x.tar", {"format": "zip"}, "format: 'zip' is none of docker, docker-archive, oci-archive"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_call_is_said_so(
+    engine: Engine, images: list[str], archive: str, how: dict[str, str], sentence: str
+) -> None:
+    """Before anything is done."""
+    with pytest.raises(InvalidOption, match=f"^invalid value for {sentence}"):
+        await engine.save(images, archive, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.root
+async def test_a_disk_that_is_full_keeps_nothing_of_it(disk: Disk, stocked: Engine) -> None:
+    """The sentence names the file."""
+    disk.leave_free(20)
+    path = disk.place / "saved.tar"
+    with pytest.raises(DiskFull, match=f"^no space left while writing {path}: No space left on device$"):
+        await stocked.save(NAMED, path)
+    assert list(disk.place.iterdir()) == []
+    disk.leave_free(2000)
+    await stocked.save(NAMED, path)
+    assert len(members(path)) > 10
+
+
+async def test_whoever_waits_for_a_full_pipe_can_leave(stocked: Engine) -> None:
+    """At once, or nearly."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "wb") as stream, anyio.fail_after(10):
+        with anyio.move_on_after(0.2) as scope:
+            await stocked.save(NAMED, stream)
+        assert scope.cancelled_caught
+
+
+async def test_an_image_that_is_removed_meanwhile_is_saved(engine: Engine, tmp_path: Path) -> None:
+    """Its blobs stay until the archive is whole."""
+    await stock(engine, tmp_path / "layout")
+    reading, writing = os.pipe()
+    path = tmp_path / "saved.tar"
+
+    async def save() -> None:
+        with os.fdopen(writing, "wb") as stream:
+            await engine.save(NAMED, stream)
+
+    with os.fdopen(reading, "rb") as stream:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(save)
+            first = await to_thread.run_sync(stream.read, 10_000)
+            for name in NAMED:
+                await engine.remove(name)
+            path.write_bytes(first + await to_thread.run_sync(stream.read))
+    assert ids(await engine.load(path)).items() >= IDS.items()
+
+
+@pytest.mark.root
+async def test_a_store_that_cannot_be_written_can_be_saved_from(stocked: Engine, tmp_path: Path) -> None:
+    """Nothing is changed in a store for it."""
+    (place := tmp_path / "store").mkdir()
+    subprocess.run(["mount", "--bind", str(stocked.settings.root), str(place)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+        async with Engine(Settings(root=place)) as engine:
+            await engine.save(NAMED, tmp_path / "saved.tar")
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+    assert len(members(tmp_path / "saved.tar")) > 10
