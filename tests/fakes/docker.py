@@ -1,4 +1,4 @@
-"""A docker daemon of our own: Debian's, with a store of its own and without networks."""
+"""Daemons of our own, docker's and the one below it: Debian's, each with a store of its own and no networks."""
 
 from __future__ import annotations
 
@@ -15,24 +15,45 @@ from tests.fakes.processes import program
 
 @contextmanager
 def dockerd(directory: Path) -> Iterator[Callable[..., str | None]]:
-    """Start it; yields its client, which gives None where docker fails."""
+    """Start docker; yields its client, which gives None where docker fails."""
     short = Path(tempfile.mkdtemp(prefix="d"))  # a socket's path has at most 108 characters
     daemon = [
         program("dockerd"), f"--data-root={directory / 'docker'}", f"--exec-root={short}", f"--pidfile={short}/pid",
         f"--host=unix://{short}/s", "--storage-driver=vfs", "--iptables=false", "--bridge=none",
     ]  # fmt: skip
+    with _running(daemon, [program("docker"), f"--host=unix://{short}/s"], short) as docker:
+        yield docker
 
-    def docker(*arguments: str) -> str | None:
-        command = [program("docker"), f"--host=unix://{short}/s", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+@contextmanager
+def containerd(directory: Path) -> Iterator[Callable[..., str | None]]:
+    """Start containerd, whose archives are those of a docker that keeps its images in it; yields `ctr`."""
+    short = Path(tempfile.mkdtemp(prefix="c"))
+    lines = (
+        "version = 2",
+        'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
+        f'root = "{directory / "containerd"}"',
+        f'state = "{short}/state"',
+        f'[grpc]\naddress = "{short}/s"',
+    )
+    (short / "config.toml").write_text("\n".join(lines))
+    daemon = [program("containerd"), f"--config={short}/config.toml"]
+    with _running(daemon, [program("ctr"), f"--address={short}/s"], short) as ctr:
+        yield ctr
+
+
+@contextmanager
+def _running(daemon: list[str], client: list[str], short: Path) -> Iterator[Callable[..., str | None]]:
+    def call(*arguments: str) -> str | None:
+        done = subprocess.run([*client, *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
     with (short / "log").open("wb") as log, subprocess.Popen(daemon, stdout=log, stderr=log) as process:
         try:
-            while docker("version") is None:
+            while call("version") is None:
                 assert process.poll() is None, (short / "log").read_text()
                 time.sleep(0.1)
-            yield docker
+            yield call
         finally:
             process.terminate()
     with suppress(FileNotFoundError):

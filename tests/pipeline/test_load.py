@@ -11,7 +11,7 @@ import re
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +214,44 @@ async def test_what_docker_saved_since_25_is_loaded(
     assert [str(name) for name in found[0].names] == ["quay.io/a/one:1"]
     assert [each.verified for each in found] == ["Yes", "Yes"]
     assert flaws(engine.settings.root) == []
+
+
+def by_buildkit(place: Path) -> Path:
+    """An index with an attestation, under a full name and a bare tag."""
+    write_layout(place, {"1": index(ONE, image(BASE, platform="linux/riscv64"), attestation=True)})
+    listed = json.loads((place / "index.json").read_bytes())
+    listed["manifests"][0]["annotations"]["io.containerd.image.name"] = "quay.io/a/one:1"
+    (place / "index.json").write_text(json.dumps(listed))
+    return place
+
+
+def by_kaniko(place: Path) -> Path:
+    """A configuration that is called by its digest, and layers as they are pushed."""
+    place.mkdir()
+    config = f"sha256:{ONE.config.digest.hex}"
+    layers = [f"{each.digest.hex}.tar.gz" for each in ONE.layers]
+    (place / config).write_bytes(ONE.config.raw)
+    for name, each in zip(layers, ONE.layers, strict=True):
+        (place / name).write_bytes(each.raw)
+    entry = {"Config": config, "RepoTags": ["quay.io/a/one:1"], "Layers": layers}
+    (place / "manifest.json").write_text(json.dumps([entry]))
+    return place
+
+
+@pytest.mark.parametrize("write", [by_buildkit, by_kaniko])
+async def test_what_builders_wrote_is_loaded(
+    engine: Engine, tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
+    """As a tar file, and unpacked in a directory; compressed layers keep their bytes."""
+    place = write(tmp_path / "built")
+    run_tool("tar", "-C", place, "-cf", path := tmp_path / "built.tar", ".")
+    for source in (path, place):
+        (found,) = await engine.load(source)
+        assert found.id == ONE.config.digest
+        assert [str(name) for name in found.names] == ["quay.io/a/one:1"]
+        assert [each.digest for each in found.manifest.layers] == [each.digest for each in ONE.layers]
+        assert found.verified == "Yes"
+        await engine.remove("quay.io/a/one:1")
 
 
 # --- the same image ------------------------------------------------------------------------------

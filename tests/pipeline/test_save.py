@@ -32,7 +32,7 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.image import Image as StoredImage
 from aiodocker_lite.platforms import Platform
 from tests.fakes.archives import podman_store, run_tool, sha256
-from tests.fakes.docker import dockerd
+from tests.fakes.docker import containerd, dockerd
 from tests.fakes.images import image, layer, noise, write_layout
 from tests.fakes.processes import program
 from tests.fakes.stores import flaws
@@ -292,6 +292,27 @@ async def test_docker_and_we_load_each_others_archives(
 
     docker.save(path := tmp_path / "theirs.tar", "", [*expected])
     assert ids(await engine.load(path)) == expected
+
+
+@pytest.mark.root
+async def test_containerd_and_we_load_each_others_archives(
+    stocked: Engine, engine: Engine, tmp_path: Path
+) -> None:
+    """All formats; and what it writes is an OCI layout with docker's manifest.json, with our manifests in it."""
+    if os.geteuid() != 0:
+        pytest.skip("containerd needs uid 0")
+    with containerd(tmp_path) as ctr:
+        for format in FORMATS:
+            await stocked.save(NAMED, path := tmp_path / f"{format}.tar", format=format)
+            assert ctr("images", "import", "--no-unpack", str(path)) is not None
+            assert set((ctr("images", "ls", "-q") or "").split()) == set(NAMED)
+            assert ctr("images", "export", str(path), *NAMED) is not None
+            found = await engine.load(path)
+            assert ids(found) == IDS
+            if format == "docker":
+                kept = {name: each.manifest.digest for each in found for name in map(str, each.names)}
+                assert kept == {name: each.manifest.digest for name, each in NAMED.items()}
+            assert ctr("images", "rm", *NAMED) is not None
 
 
 @pytest.mark.parametrize("format", FORMATS)
