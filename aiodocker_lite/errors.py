@@ -486,7 +486,7 @@ class NoSuchImage(StoreError, LookupError):
 
 @dataclass(eq=False)
 class BlobMissing(StoreError):
-    """A layer of an image that is here is not, or not as a blob, in which form alone it can be passed on."""
+    """A layer is not here as a blob, the only form in which an image can be passed on."""
 
     name: str
     layer: str

@@ -1,9 +1,10 @@
 """Archives of images: as `docker save`, podman and skopeo write them, and written so that they read them.
 
-Blocking, and called in a thread. What is read is read as it is and never extracted. The members of an archive are found by their offsets in one
-open file, and a layer is a section of that file; what is no seekable plain tar is copied once
-into a temporary file that the caller provides. Everything here reads what strangers wrote: a
-path in an archive is looked up among its members and never on the disk.
+Blocking, and called in a thread. Nothing is ever extracted: the members of an archive are found by
+their offsets in one open file, and a layer is a section of that file; what is no seekable plain tar
+is copied once into a temporary file that the caller provides. What is read was written by strangers:
+a path in an archive is looked up among its members and never on the disk. What is written is the same
+for the same images, and is in its place when it is whole.
 """
 
 from __future__ import annotations

@@ -109,9 +109,8 @@ def _wanted(
 ) -> Iterator[tuple[Reference | None, Descriptor]]:
     groups: dict[str, list[Descriptor]] = {}
     for entry in index.manifests:
-        groups.setdefault(entry.annotations.get(FULL_NAME) or entry.annotations.get(REF_NAME, ""), []).append(
-            entry
-        )
+        name_there = entry.annotations.get(FULL_NAME) or entry.annotations.get(REF_NAME, "")
+        groups.setdefault(name_there, []).append(entry)
     for group in groups.values():
         name = name_of(group[0])
         for entry in _for_platform(contents, index, group, platform, named=name is not None):
