@@ -60,7 +60,7 @@ def find_images(names: Sequence[str], store: Store) -> list[Image]:
         for name in _all_tags(text, store) or (text,):
             image = store.images.find(str(name))
             kept = found.setdefault(image.manifest.digest, replace(image, names=())).names
-            asked = (own for own in image.names if own.tag and own == _reference(str(name)))
+            asked = (own for own in image.names if own.digest is None and own == _reference(str(name)))
             found[image.manifest.digest] = replace(image, names=tuple(dict.fromkeys((*kept, *asked))))
     for image in found.values():
         for layer in image.manifest.layers:
@@ -74,7 +74,7 @@ def _all_tags(text: str, store: Store) -> list[Reference]:
     asked = _reference(text)
     if asked is None or asked.digest or ":" in text.rpartition("/")[2]:
         return []
-    names = (name for name in store.images.names() if name.name == asked.name and name.tag)
+    names = (name for name in store.images.names() if name.name == asked.name and name.digest is None)
     return sorted(names, key=str)
 
 
