@@ -20,7 +20,8 @@ VERBS = [
         "pull [OPTIONS] NAME[:TAG|@DIGEST]...",
         "-q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --policy --limit --progress -h,--help",
     ),
-    ("load [OPTIONS]", "-i,--input -q,--quiet --platform --progress --limit -h,--help"),
+    ("load [OPTIONS]", "-i,--input -q,--quiet --platform --progress --limit --no-tags -h,--help"),
+    ("save [OPTIONS] IMAGE...", "-o,--output --format -h,--help"),
     (
         "run [OPTIONS] IMAGE [COMMAND] [ARG]...",
         (
@@ -144,7 +145,17 @@ def imported(report: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "words",
-    ["images", "inspect BOX", "ps -a", "df", "run --rm BOX true", "run --help", "--help", "--version"],
+    [
+        "images",
+        "inspect BOX",
+        "ps -a",
+        "df",
+        "save -o /dev/null BOX",
+        "run --rm BOX true",
+        "run --help",
+        "--help",
+        "--version",
+    ],
 )
 def test_what_needs_no_network_loads_no_network_code(
     stocked: Path, names: Names, tmp_path: Path, words: str
