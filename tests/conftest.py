@@ -43,3 +43,8 @@ def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealReg
     directory = tmp_path_factory.mktemp("token")
     with token_server(directory) as tokens, running_registry(directory, tokens.auth) as address:
         yield RealRegistry(address, f"{USER}:{PASSWORD}", tokens)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Cases have the same name in every process, also those of random data, or with the time in it."""
+    return argname if isinstance(val, bytes) else None
