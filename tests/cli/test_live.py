@@ -230,7 +230,8 @@ def test_an_area_is_drawn_over_itself_below_permanent_lines(colour: bool) -> Non
 def on_terminal(body: str, *, interrupt: bool = False, width: int = 80, **environ: str) -> str:
     """Everything a script writes that has `progress` to report to and runs on a terminal of its own."""
     script = f"""if True:
-        import sys, time
+        import signal, sys, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
         sys.path.insert(0, {str(ROOT)!r})
         from aiodocker_lite.cli.progress import watching
         from aiodocker_lite.events import *
