@@ -23,6 +23,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
     conductors  pull load save bring owners run remove check mend prune: the only files that know the order
     engine      opens, lends and closes what conductors use
     cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
+    testing/    a registry of faults, for tests of whatever talks to registries; nothing else imports it
 
 Importing this package loads neither an event loop nor anything of a third party.
 """

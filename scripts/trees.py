@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fakes.images import write_layout
+from aiodocker_lite.testing.images import write_layout
 from tests.fakes.processes import RealRegistry, program, running_registry
 from tests.fakes.real_images import MAKERS
 from tests.fakes.unpackers import compare

@@ -25,9 +25,10 @@ MAY_IMPORT = {
     **dict.fromkeys(CONDUCTORS, WORDS | ROOMS | CONDUCTORS),
     "engine": WORDS | ROOMS | CONDUCTORS,
     "cli": WORDS | {"engine", "cli", "__version__"},
+    "testing": WORDS | {"testing"},
 }
 ONLY_IN = {
-    "aiohttp": {"registry", "serve"},
+    "aiohttp": {"registry", "serve", "testing"},
     "aiohttp_socks": {"registry"},
     "python_socks": {"registry"},
     "yarl": {"registry", "serve"},
@@ -37,9 +38,10 @@ ONLY_IN = {
     "rich": {"cli"},
     "uvloop": {"cli"},
     "isal": {"inflate"},
-    "backports": {"inflate"},
-    "compression": {"inflate"},
-    "anyio": ROOMS | CONDUCTORS | {"engine", "cli"},
+    "backports": {"inflate", "testing"},
+    "compression": {"inflate", "testing"},
+    "pytest": {"testing"},
+    "anyio": ROOMS | CONDUCTORS | {"engine", "cli", "testing"},
 }
 OFF_THE_LOOP = WORDS | {"layer", "archive", "users", "bundle", "snapshot"}
 """Pure or blocking: no event loop. In runtime/, what the child imports."""

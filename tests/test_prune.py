@@ -14,8 +14,9 @@ from aiodocker_lite import Engine, Room, Settings
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.prune import Pruned
 from aiodocker_lite.store import Store
-from tests.fakes.images import image, layer, noise
-from tests.fakes.registry import FakeRegistry, cut
+from aiodocker_lite.testing.faults import cut
+from aiodocker_lite.testing.images import image, layer, noise
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.store.filling import bring, end, python, tiny
 
 RUN = """

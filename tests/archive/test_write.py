@@ -19,8 +19,8 @@ from aiodocker_lite.errors import InvalidLayer
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor, Manifest, parse_config, parse_manifest
 from aiodocker_lite.reference import Reference
-from tests.fakes import images
-from tests.fakes.images import layer, layer_of
+from aiodocker_lite.testing import images
+from aiodocker_lite.testing.images import layer, layer_of
 
 
 def stored(made: images.Image, *names: str) -> Image:

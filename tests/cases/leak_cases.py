@@ -8,19 +8,10 @@ from collections.abc import Callable
 
 from aiodocker_lite.registry.keyring import Keyring
 from aiodocker_lite.settings import Settings
+from aiodocker_lite.testing.faults import Fault, cut, honest, redirected, status, with_body, with_headers
+from aiodocker_lite.testing.messages import basic, error
+from aiodocker_lite.testing.registry import Tokens
 from tests.cases.leaks import IDENTIFIED, IDENTITY, PASSWORD, TOKENED, USER, Leak, Play, Stage
-from tests.fakes.registry import (
-    Fault,
-    Tokens,
-    basic,
-    cut,
-    error,
-    honest,
-    redirected,
-    status,
-    with_body,
-    with_headers,
-)
 
 LEAKS: list[Leak] = []
 

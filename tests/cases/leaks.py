@@ -24,8 +24,9 @@ from aiodocker_lite.registry.auth import FindCredential
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
-from tests.fakes.images import Image, image, layer, noise
-from tests.fakes.registry import FakeRegistry, Tokens, knowing
+from aiodocker_lite.testing.images import Image, image, layer, noise
+from aiodocker_lite.testing.registry import FakeRegistry, Tokens
+from tests.fakes.clients import knowing
 
 USER, PASSWORD, IDENTITY, REGISTRY_TOKEN = "me", "s3cret:pässword", "id3ntity-token", "r3gistry-token"
 ME = Credential(USER, PASSWORD, "a test")

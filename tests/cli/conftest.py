@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from aiodocker_lite.testing.images import image, index, layer, noise, write_layout
 from tests.fakes.commands import Adl, Names, Start, command, environment, run_command
-from tests.fakes.images import image, index, layer, noise, write_layout
 from tests.fakes.processes import RealRegistry, program
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n"

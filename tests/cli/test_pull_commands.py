@@ -15,11 +15,13 @@ import anyio
 import pytest
 from anyio.streams.text import TextReceiveStream
 
+from aiodocker_lite.testing.faults import cut
+from aiodocker_lite.testing.images import image, layer, noise
+from aiodocker_lite.testing.messages import Reply
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.archives import classic, parts, tar
 from tests.fakes.certificates import Authority
 from tests.fakes.commands import Adl, Done, Names, command, environment
-from tests.fakes.images import image, layer, noise
-from tests.fakes.registry import FakeRegistry, Reply, cut
 from tests.fakes.stores import flaws, layer_files
 
 DIGEST = re.compile("Digest: sha256:[0-9a-f]{64}")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from aiodocker_lite.testing.images import image, layer, write_layout
 from tests.fakes.archives import run_tool
 from tests.fakes.commands import Adl, Names, Start, command, environment
 from tests.fakes.credhelpers import Keeper, Programs
-from tests.fakes.images import image, layer, write_layout
 from tests.fakes.processes import PASSWORD, USER, RealRegistry
 
 SECRET = f"{PASSWORD}\n".encode()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.manifest import OCI_LAYER
-from tests.fakes.images import Image, Layer, image, layer_of
+from aiodocker_lite.testing.images import Image, Layer, image, layer_of
 from tests.fakes.processes import program
 
 SUITE = platform.freedesktop_os_release()["VERSION_CODENAME"]

@@ -25,8 +25,10 @@ from aiodocker_lite.fetch.retries import Retries
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.settings import Settings
-from tests.fakes.images import image, layer, noise
-from tests.fakes.registry import FakeRegistry, Fault, cut, cut_unsaid, knowing, status, whole, with_headers
+from aiodocker_lite.testing.faults import Fault, cut, cut_unsaid, status, whole, with_headers
+from aiodocker_lite.testing.images import image, layer, noise
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import knowing
 
 RAW = b"0123456789"
 CUT = RegistryUnavailable("r.example.com", "cut")

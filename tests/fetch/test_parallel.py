@@ -25,7 +25,7 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.fetch.blob import Extent, Sharing, Write, fetch_blob
 from aiodocker_lite.fetch.retries import Retries
 from aiodocker_lite.manifest import Descriptor
-from tests.fakes.images import noise
+from aiodocker_lite.testing.images import noise
 
 RAW = noise(10_000)
 BLOB = Descriptor("x", Digest.of(RAW), len(RAW))

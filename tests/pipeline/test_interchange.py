@@ -13,9 +13,9 @@ import pytest
 
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.platforms import Platform
-from tests.fakes.images import image, layer, noise, write_layout
+from aiodocker_lite.testing.images import image, layer, noise, write_layout
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.processes import program
-from tests.fakes.registry import FakeRegistry
 from tests.fakes.stores import flaws
 
 SECONDS = 4

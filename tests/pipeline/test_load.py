@@ -36,9 +36,19 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.events import Event, ImageReady, LayerExists, Notice
 from aiodocker_lite.image import Image as StoredImage
 from aiodocker_lite.platforms import Platform
+from aiodocker_lite.testing.images import (
+    Image,
+    Index,
+    Layer,
+    image,
+    index,
+    layer,
+    layer_of,
+    noise,
+    write_layout,
+)
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.archives import podman_store, run_tool, sha256, tar
-from tests.fakes.images import Image, Index, Layer, image, index, layer, layer_of, noise, write_layout
-from tests.fakes.registry import FakeRegistry
 from tests.fakes.stores import flaws, layer_files, visible
 from tests.fakes.tars import END, directory, file, hard_link, pax, symlink
 from tests.fakes.trees import Node, differences, read_tree

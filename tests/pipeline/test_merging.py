@@ -18,8 +18,8 @@ from aiodocker_lite import Engine
 from aiodocker_lite.errors import ContentError
 from aiodocker_lite.image import Image
 from aiodocker_lite.snapshot import flatten, plan_rootfs
+from aiodocker_lite.testing import images
 from tests.cases.merging import Stack, merging
-from tests.fakes import images
 from tests.fakes.docker import dockerd
 from tests.fakes.processes import program
 from tests.fakes.tars import END, directory

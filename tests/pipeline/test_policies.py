@@ -10,8 +10,9 @@ from aiodocker_lite import Engine
 from aiodocker_lite.errors import InvalidOption, NoSuchImage, PlatformNotFound, RegistryError
 from aiodocker_lite.events import Event, ImageReady, Quota
 from aiodocker_lite.options import PullPolicy
-from tests.fakes.images import Image, image, layer
-from tests.fakes.registry import FakeRegistry, with_headers
+from aiodocker_lite.testing.faults import with_headers
+from aiodocker_lite.testing.images import Image, image, layer
+from aiodocker_lite.testing.registry import FakeRegistry
 
 OLD, NEW = image(layer({"a": b"old"})), image(layer({"a": b"new"}))
 

@@ -16,9 +16,9 @@ from aiodocker_lite import Image as StoredImage
 from aiodocker_lite.errors import AccessDenied, NoSuchImage, PlatformNotFound
 from aiodocker_lite.events import Event, LayerDownloaded, LayerExists, LayerReady, Notice, Resolved
 from aiodocker_lite.manifest import DOCKER_MANIFEST
-from tests.fakes.images import Compression, Image, image, index, layer, noise, write_layout
+from aiodocker_lite.testing.images import Compression, Image, image, index, layer, noise, write_layout
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.processes import PASSWORD, USER, RealRegistry
-from tests.fakes.registry import FakeRegistry
 
 FILES = {"etc/": b"", "etc/name": b"value", "big": noise(3_000_000)}
 

@@ -18,9 +18,10 @@ from aiodocker_lite import Engine, Settings
 from aiodocker_lite.errors import RegistryUnavailable
 from aiodocker_lite.events import Event, LayerDownloaded, Waiting
 from aiodocker_lite.store.locks import hold_now
-from tests.fakes.images import image, layer, noise
+from aiodocker_lite.testing.faults import cut
+from aiodocker_lite.testing.images import image, layer, noise
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.processes import children
-from tests.fakes.registry import FakeRegistry, cut
 from tests.fakes.stores import flaws, layer_files
 
 FILES = {f"d{n}/f": noise(20_000 + 1000 * n, str(n)) for n in range(4)}

@@ -44,11 +44,8 @@ from aiodocker_lite.events import Event, Retrying
 from aiodocker_lite.manifest import OCI_LAYER
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.settings import Limits
-from tests.fakes.images import Blob, Image, Layer, compress, image, index, layer, layer_of, noise
-from tests.fakes.registry import (
-    FakeRegistry,
+from aiodocker_lite.testing.faults import (
     Fault,
-    Reply,
     answering,
     cut,
     cut_unsaid,
@@ -58,6 +55,9 @@ from tests.fakes.registry import (
     with_body,
     with_headers,
 )
+from aiodocker_lite.testing.images import Blob, Image, Layer, compress, image, index, layer, layer_of, noise
+from aiodocker_lite.testing.messages import Reply
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.stores import flaws, layer_files, visible
 from tests.fakes.tars import END, file, symlink
 from tests.pipeline.conftest import Disk

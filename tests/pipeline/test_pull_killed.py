@@ -12,8 +12,8 @@ import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from aiodocker_lite import Engine, Settings
-from tests.fakes.images import image, layer, noise
-from tests.fakes.registry import FakeRegistry
+from aiodocker_lite.testing.images import image, layer, noise
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.trees import read_tree
 
 KILLS = 20

@@ -12,8 +12,9 @@ import pytest
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.errors import ContentError
 from aiodocker_lite.events import Event, Notice
-from tests.fakes.images import image, layer, noise
-from tests.fakes.registry import FakeRegistry, Fault, cut, honest, status, whole
+from aiodocker_lite.testing.faults import Fault, cut, honest, status, whole
+from aiodocker_lite.testing.images import image, layer, noise
+from aiodocker_lite.testing.registry import FakeRegistry
 
 APP = image(layer({"a": noise(300_000)}), layer({"b": noise(200_000)}, "zstd"))
 BIG = APP.layers[0]

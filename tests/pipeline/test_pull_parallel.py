@@ -13,11 +13,13 @@ import pytest
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.events import Event, LayerDownloaded, LayerStarted, Retrying
 from aiodocker_lite.store.ingest import ingesting
+from aiodocker_lite.testing.faults import Fault, cut, redirected, status, whole, with_headers
+from aiodocker_lite.testing.images import image, layer, noise, write_layout
+from aiodocker_lite.testing.messages import Reply
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.commands import command, environment
-from tests.fakes.images import image, layer, noise, write_layout
 from tests.fakes.link import Link
 from tests.fakes.processes import RealRegistry
-from tests.fakes.registry import FakeRegistry, Fault, Reply, cut, redirected, status, whole, with_headers
 from tests.fakes.stores import flaws
 
 LARGE = image(layer({"large": noise(64_000_000)}, "plain"))

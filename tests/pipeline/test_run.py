@@ -20,9 +20,9 @@ from aiodocker_lite.errors import (
     NoSuchImage,
 )
 from aiodocker_lite.events import Event, Notice
-from tests.fakes.images import image, layer
+from aiodocker_lite.testing.images import image, layer
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.processes import program
-from tests.fakes.registry import FakeRegistry
 from tests.pipeline.conftest import Disk
 
 REMOVE = RunOptions(remove=True)

@@ -31,9 +31,9 @@ from aiodocker_lite.errors import (
 )  # fmt: skip
 from aiodocker_lite.image import Image as StoredImage
 from aiodocker_lite.platforms import Platform
+from aiodocker_lite.testing.images import image, layer, noise, write_layout
 from tests.fakes.archives import podman_store, run_tool, sha256
 from tests.fakes.docker import containerd, dockerd
-from tests.fakes.images import image, layer, noise, write_layout
 from tests.fakes.processes import program
 from tests.fakes.stores import flaws
 from tests.pipeline.conftest import Disk

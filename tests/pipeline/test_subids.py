@@ -20,10 +20,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from aiodocker_lite.testing.faults import cut
+from aiodocker_lite.testing.images import Image, image, layer, layer_of, noise, write_layout
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.commands import Done, environment, run_command
-from tests.fakes.images import Image, image, layer, layer_of, noise, write_layout
 from tests.fakes.processes import program
-from tests.fakes.registry import FakeRegistry, cut
 from tests.fakes.trees import differences, read_tree
 
 pytestmark = pytest.mark.root

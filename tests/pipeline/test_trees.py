@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.images import write_layout
+from aiodocker_lite.testing.images import write_layout
 from tests.fakes.processes import RealRegistry
 from tests.fakes.real_images import MAKERS
 from tests.fakes.unpackers import compare

@@ -22,9 +22,10 @@ from aiodocker_lite.errors import (
     RunError,
     Uncheckable,
 )
+from aiodocker_lite.testing.faults import status
+from aiodocker_lite.testing.images import image, index, layer, layer_of, noise
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes import tars
-from tests.fakes.images import image, index, layer, layer_of, noise
-from tests.fakes.registry import FakeRegistry, status
 from tests.fakes.trees import Node, read_tree
 
 FILES = {

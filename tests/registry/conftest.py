@@ -12,10 +12,11 @@ import pytest
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
+from aiodocker_lite.testing.images import Image, image, layer, noise
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import NewClient, knowing
 from tests.fakes.credhelpers import Programs
-from tests.fakes.images import Image, image, layer, noise
 from tests.fakes.processes import certificate
-from tests.fakes.registry import FakeRegistry, NewClient, knowing
 
 
 @pytest.fixture(scope="session")

@@ -29,20 +29,11 @@ from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.registry.wire import Wire
 from aiodocker_lite.settings import Settings
-from tests.fakes.images import Image
-from tests.fakes.registry import (
-    FakeRegistry,
-    NewClient,
-    Tokens,
-    basic,
-    cut,
-    honest,
-    knowing,
-    redirected,
-    status,
-    with_body,
-    with_headers,
-)
+from aiodocker_lite.testing.faults import cut, honest, redirected, status, with_body, with_headers
+from aiodocker_lite.testing.images import Image
+from aiodocker_lite.testing.messages import basic
+from aiodocker_lite.testing.registry import FakeRegistry, Tokens
+from tests.fakes.clients import NewClient, knowing
 
 ME = Credential("me", "s3cret", "a test")
 

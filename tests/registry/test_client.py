@@ -29,14 +29,9 @@ from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.registry.keyring import Keyring
 from aiodocker_lite.registry.source import Registry
 from aiodocker_lite.settings import Settings
-from tests.fakes import images
-from tests.fakes.images import Image, image, index, layer, noise, write_layout
-from tests.fakes.processes import IDENTITY_TOKEN, PASSWORD, USER, RealRegistry
-from tests.fakes.registry import (
-    FakeRegistry,
+from aiodocker_lite.testing import images
+from aiodocker_lite.testing.faults import (
     Fault,
-    NewClient,
-    Reply,
     answering,
     cut,
     honest,
@@ -45,6 +40,11 @@ from tests.fakes.registry import (
     with_headers,
     with_length,
 )
+from aiodocker_lite.testing.images import Image, image, index, layer, noise, write_layout
+from aiodocker_lite.testing.messages import Reply
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import NewClient
+from tests.fakes.processes import IDENTITY_TOKEN, PASSWORD, USER, RealRegistry
 
 ALICE = Credential(USER, PASSWORD, "a test")
 OTHER = Digest("sha256", "0" * 64)

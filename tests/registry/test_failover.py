@@ -23,19 +23,12 @@ from aiodocker_lite.registry.auth import FindCredential
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
-from tests.fakes.images import Image, image, layer, noise
+from aiodocker_lite.testing.faults import Fault, cut, redirected, status, with_body, with_headers
+from aiodocker_lite.testing.images import Image, image, layer, noise
+from aiodocker_lite.testing.messages import basic
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import NewClient
 from tests.fakes.processes import free_port
-from tests.fakes.registry import (
-    FakeRegistry,
-    Fault,
-    NewClient,
-    basic,
-    cut,
-    redirected,
-    status,
-    with_body,
-    with_headers,
-)
 
 OTHER = image(layer({"other": noise(1000)}))
 

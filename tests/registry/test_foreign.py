@@ -13,8 +13,10 @@ from aiodocker_lite.errors import BlobNotFound, RegistryError, RegistryMisbehave
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.registry.client import HttpRegistry
-from tests.fakes.images import Blob, Image, image, layer
-from tests.fakes.registry import FakeRegistry, NewClient, status
+from aiodocker_lite.testing.faults import status
+from aiodocker_lite.testing.images import Blob, Image, image, layer
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import NewClient
 
 FOREIGN = (
     "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",

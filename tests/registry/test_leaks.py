@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from aiodocker_lite.testing.messages import basic
 from tests.cases.leak_cases import LEAKS
 from tests.cases.leaks import PASSWORD, USER, Leak, play, secrets_in
-from tests.fakes.registry import basic
 
 
 @pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: leak.name)

@@ -14,9 +14,11 @@ import pytest
 
 from aiodocker_lite.errors import EngineError
 from aiodocker_lite.registry.client import HttpRegistry
-from tests.fakes.images import Image, image, layer
+from aiodocker_lite.testing.faults import status
+from aiodocker_lite.testing.images import Image, image, layer
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import NewClient
 from tests.fakes.processes import SERVERS, program
-from tests.fakes.registry import FakeRegistry, NewClient, status
 
 Servers = dict[str, FakeRegistry]
 Asked = list[tuple[str, str, str]]

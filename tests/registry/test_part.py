@@ -16,12 +16,8 @@ from aiodocker_lite.errors import (
     RegistryUnavailable,
     SizeMismatch,
 )
-from tests.fakes.images import Image, noise
-from tests.fakes.registry import (
-    FakeRegistry,
+from aiodocker_lite.testing.faults import (
     Fault,
-    NewClient,
-    Reply,
     answering,
     cut,
     cut_unsaid,
@@ -31,6 +27,10 @@ from tests.fakes.registry import (
     with_body,
     with_headers,
 )
+from aiodocker_lite.testing.images import Image, noise
+from aiodocker_lite.testing.messages import Reply
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import NewClient
 
 OFFSET = 1000
 

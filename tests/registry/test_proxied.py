@@ -18,10 +18,12 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
+from aiodocker_lite.testing.images import Image
+from aiodocker_lite.testing.messages import basic
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.certificates import Authority
-from tests.fakes.images import Image
+from tests.fakes.clients import NewClient
 from tests.fakes.processes import free_port
-from tests.fakes.registry import FakeRegistry, NewClient, basic
 from tests.fakes.servers import microsocks, tinyproxy
 
 ME = Credential("me", "s3cret", "a test")
@@ -209,7 +211,7 @@ def test_socks_without_its_package_is_one_sentence() -> None:
         "import sys, anyio, os; sys.modules['aiohttp_socks'] = None; os.environ['ALL_PROXY'] = 'socks5://h:1'\n"
         "from aiodocker_lite import Engine, Settings\n"
         "from aiodocker_lite.registry.client import HttpRegistry; from aiodocker_lite.reference import Reference\n"
-        "from tests.fakes.registry import knowing\n"
+        "from tests.fakes.clients import knowing\n"
         "async def main():\n"
         "    async with HttpRegistry(Settings(), credentials=knowing(None)) as registry:\n"
         "        await registry.resolve(Reference.parse('r.example/app'))\n"
@@ -231,8 +233,10 @@ from pathlib import Path
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.settings import Settings
-from tests.fakes.images import image, layer
-from tests.fakes.registry import FakeRegistry, knowing, redirected
+from aiodocker_lite.testing.images import image, layer
+from aiodocker_lite.testing.faults import redirected
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import knowing
 from tests.fakes.servers import tinyproxy
 
 async def main(address):

@@ -17,10 +17,13 @@ from aiodocker_lite.errors import RegistryMisbehaved, RegistryUnavailable, Regis
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
+from aiodocker_lite.testing.faults import redirected
+from aiodocker_lite.testing.images import Image, write_layout
+from aiodocker_lite.testing.messages import basic
+from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.certificates import Authority
-from tests.fakes.images import Image, write_layout
+from tests.fakes.clients import NewClient
 from tests.fakes.processes import RealRegistry, free_port, running_registry
-from tests.fakes.registry import FakeRegistry, NewClient, basic, redirected
 from tests.fakes.servers import nginx
 
 

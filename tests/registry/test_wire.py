@@ -18,18 +18,11 @@ from aiodocker_lite.reference import Reference
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
-from tests.fakes.images import Image
-from tests.fakes.registry import (
-    FakeRegistry,
-    Fault,
-    NewClient,
-    basic,
-    cut,
-    honest,
-    knowing,
-    redirected,
-    with_body,
-)
+from aiodocker_lite.testing.faults import Fault, cut, honest, redirected, with_body
+from aiodocker_lite.testing.images import Image
+from aiodocker_lite.testing.messages import basic
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import NewClient, knowing
 
 ME = Credential("me", "s3cret", "a test")
 ANYWHERE = "0.0.0.0"
@@ -329,8 +322,10 @@ from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.settings import Settings
-from tests.fakes.images import image, layer
-from tests.fakes.registry import FakeRegistry, knowing, redirected
+from aiodocker_lite.testing.images import image, layer
+from aiodocker_lite.testing.faults import redirected
+from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.clients import knowing
 
 async def main():
     app = image(layer({"a": b"b"}))

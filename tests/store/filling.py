@@ -16,7 +16,7 @@ from aiodocker_lite.manifest import ImageConfig, Manifest, parse_config, parse_m
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.layers import LayerRecord
-from tests.fakes import images
+from aiodocker_lite.testing import images
 
 _REPOSITORY = Path(__file__).parents[2]
 _NOBODY = 65534

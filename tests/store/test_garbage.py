@@ -12,7 +12,7 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import StoreUnwritable
 from aiodocker_lite.image import Image
 from aiodocker_lite.store import Store
-from tests.fakes import images
+from aiodocker_lite.testing import images
 from tests.store.conftest import mounted
 from tests.store.filling import bring, end, python, stage, tiny
 

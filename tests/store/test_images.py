@@ -17,7 +17,7 @@ from aiodocker_lite.errors import DiskFull, NoSuchImage, StoreCorrupt
 from aiodocker_lite.manifest import DOCKER_MANIFEST
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store import Store
-from tests.fakes import images
+from aiodocker_lite.testing import images
 from tests.store.filling import bring, bring_layers, documents, end, python, tiny
 
 ALPINE = Reference.parse("alpine")

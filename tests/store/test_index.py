@@ -12,7 +12,7 @@ import pytest
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store import Store
-from tests.fakes import images
+from aiodocker_lite.testing import images
 from tests.store.filling import bring, documents, tiny
 
 TORN = [b"", b"\0" * 100, b"{", b"[]", b"{}", b'{"manifests": 1}', b'{"manifests": [1]}', b'{"manifests": null}', b"\xff"]  # fmt: skip

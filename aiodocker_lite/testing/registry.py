@@ -10,85 +10,27 @@ for everything else, it is an honest registry.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Literal, Self
-from urllib.parse import parse_qsl
+from typing import Self
 
 import anyio
 from aiohttp import web
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.reference import Reference
-from aiodocker_lite.registry.auth import FindCredential
-from aiodocker_lite.registry.client import HttpRegistry
-from aiodocker_lite.registry.credentials import Credential
-from tests.fakes.images import Image, Index
+from aiodocker_lite.testing.faults import Fault
+from aiodocker_lite.testing.images import Image, Index
+from aiodocker_lite.testing.messages import JSON, Reply, Seen, basic, error, ranged
 
-
-@dataclass(frozen=True)
-class Reply:
-    """What is about to be sent; a fault makes another of it."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    length: int | None = None
-    """Content-Length, where it is not that of the body; -1 for none at all."""
-    at: int | None = None
-    """Bytes of the body that are sent; then `ending` comes."""
-    ending: Literal["close", "reset", "stall"] = "close"
-
-
-Fault = Callable[[Reply], Reply]
-NewClient = Callable[..., HttpRegistry]
-"""A credential or None, and settings by name, to a client that is closed with the test."""
-
-
-def knowing(credential: Credential | None) -> FindCredential:
-    """What has this credential for whatever registry."""
-
-    async def find(name: str) -> Credential | None:
-        return credential
-
-    return find
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A request as it arrived."""
-
-    method: str
-    path: str
-    target: str
-    """Path and query to the letter."""
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    peer: object
-    """The other end of the connection; equal for requests on the same one."""
-    body: bytes = b""
-
-    @property
-    def everything(self) -> str:
-        """All that whoever got it can know: address, every header, body."""
-        headers = "".join(f"{name}: {value}\n" for name, value in self.headers.items())
-        return f"{self.method} {self.target}\n{headers}\n{self.body.decode(errors='replace')}"
-
-    @property
-    def form(self) -> dict[str, str]:
-        """The fields of a body that is a form."""
-        return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
-
-    @property
-    def secret(self) -> str | None:
-        return self.headers.get("Authorization")
+_PIECE = 1 << 16
 
 
 @dataclass
@@ -126,15 +68,13 @@ class Tokens:
         return Reply(200, json.dumps({k: v for k, v in document.items() if v is not None}).encode(), JSON)
 
 
-JSON = {"Content-Type": "application/json"}
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-
-
 class FakeRegistry:
     """An async context manager; listens on a free loopback port."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.requests: list[Seen] = []
+        self.sent: Counter[str] = Counter()
+        """Bytes of bodies by path, zeros of `huge` not counted."""
         self.tokens = Tokens()
         self.challenge: str | None = None
         """WWW-Authenticate for whoever shows neither `tokens` nor `password`."""
@@ -211,6 +151,7 @@ class FakeRegistry:
         """Be honest from now on, and remember nothing."""
         self._script.clear()
         self.requests.clear()
+        self.sent.clear()
 
     def challenge_basic(self, user: str, password: str) -> None:
         self.challenge, self.password = 'Basic realm="fake"', (user, password)
@@ -277,12 +218,23 @@ class FakeRegistry:
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        await response.write(reply.body[: reply.at])
+        await self._send_body(response, reply)
+        self.sent[request.path] += len(reply.body[: reply.at])
         if reply.at is None:
             await response.write_eof()
         else:
             await self._end_badly(request, reply)
         return response
+
+    async def _send_body(self, response: web.StreamResponse, reply: Reply) -> None:
+        body = reply.body[: reply.at]
+        for position in range(len(body) if reply.pace else 0):
+            await anyio.sleep(reply.pace)
+            await response.write(body[position : position + 1])
+        if not reply.pace:
+            await response.write(body)
+        for start in range(0, reply.filler, _PIECE):
+            await response.write(bytes(min(_PIECE, reply.filler - start)))
 
     async def _end_badly(self, request: web.BaseRequest, reply: Reply) -> None:
         transport = request.transport
@@ -295,85 +247,3 @@ class FakeRegistry:
             linger = struct.pack("ii", 1, 0)
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.close()
-
-
-def ranged(body: bytes, seen: Seen) -> Reply:
-    """What an honest server sends of a body for a request with or without a range."""
-    match = _RANGE.fullmatch(seen.headers.get("Range", ""))
-    if match is None:
-        return Reply(200, body, {"Content-Type": "application/octet-stream"})
-    start = int(match[1])
-    if start >= len(body):
-        return Reply(416, b"", {"Content-Range": f"bytes */{len(body)}"})
-    end = min(int(match[2]) + 1, len(body)) if match[2] else len(body)
-    extent = f"bytes {start}-{end - 1}/{len(body)}"
-    return Reply(206, body[start:end], {"Content-Type": "application/octet-stream", "Content-Range": extent})
-
-
-def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def error(status: int, code: str, message: str) -> Reply:
-    """An error as the specification writes it."""
-    return Reply(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode(), JSON)
-
-
-# --- faults --------------------------------------------------------------------------------
-
-
-def cut(at: int, ending: Literal["close", "reset", "stall"] = "close") -> Fault:
-    """Send so many bytes of the body, then close, reset, or send nothing for ever."""
-    return lambda reply: replace(reply, at=at, ending=ending)
-
-
-def cut_unsaid(at: int) -> Fault:
-    """End early without a Content-Length, so that nothing looks wrong."""
-    return lambda reply: replace(reply, body=reply.body[:at], length=-1)
-
-
-def status(code: int, **headers: str) -> Fault:
-    """Another status, with a body that says so; header names are written with underscores."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda reply: replace(error(code, "FAULT", f"scripted {code}"), headers={**JSON, **named})
-
-
-def with_headers(**headers: str) -> Fault:
-    """The honest answer with other headers; an empty one is left out."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-
-    def fault(reply: Reply) -> Reply:
-        merged = {**reply.headers, **named}
-        return replace(reply, headers={name: value for name, value in merged.items() if value})
-
-    return fault
-
-
-def with_length(length: int) -> Fault:
-    """Another Content-Length than the body has; -1 for none."""
-    return lambda reply: replace(reply, length=length)
-
-
-def with_body(body: bytes, media_type: str = "text/html", code: int = 200) -> Fault:
-    """Something else altogether, by default a login page's kind."""
-    return lambda reply: Reply(code, body, {"Content-Type": media_type})
-
-
-def answering(reply: Reply) -> Fault:
-    """This, whatever the honest answer is."""
-    return lambda honest_one: reply
-
-
-def whole(body: bytes) -> Fault:
-    """All of a blob, whatever range was asked for."""
-    return lambda reply: Reply(200, body, {"Content-Type": "application/octet-stream"})
-
-
-def redirected(location: str, code: int = 307) -> Fault:
-    """Send the client elsewhere."""
-    return lambda reply: Reply(code, b"", {"Location": location})
-
-
-def honest(reply: Reply) -> Reply:
-    """No fault, to let one request through before the next fault."""
-    return reply
