@@ -66,7 +66,7 @@ def with_headers(**headers: str) -> Fault:
 
 
 def with_length(length: int) -> Fault:
-    """Another Content-Length than the body has; -1 for none."""
+    """Another Content-Length than the body has: a longer one keeps the client waiting; -1 for none."""
     return lambda reply: replace(reply, length=length)
 
 

@@ -74,7 +74,7 @@ class FakeRegistry:
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.requests: list[Seen] = []
         self.sent: Counter[str] = Counter()
-        """Bytes of bodies by path, zeros of `huge` not counted."""
+        """Bytes by path of the bodies of what was there, zeros of `huge` not counted."""
         self.tokens = Tokens()
         self.challenge: str | None = None
         """WWW-Authenticate for whoever shows neither `tokens` nor `password`."""
@@ -218,8 +218,9 @@ class FakeRegistry:
         await response.prepare(request)
         if request.method == "HEAD":
             return response
+        if reply.status < 300:
+            self.sent[request.path] += len(reply.body[: reply.at])
         await self._send_body(response, reply)
-        self.sent[request.path] += len(reply.body[: reply.at])
         if reply.at is None:
             await response.write_eof()
         else:
