@@ -142,9 +142,7 @@ class Schedule:
 def scripted() -> Iterator[Schedule]:
     """All that are written down, each with its verdict."""
     for target in TARGETS:
-        for name, kind in HELPED_BY_RETRY.items():
-            if target == "resolve" and name.endswith("-at-once"):
-                continue  # the answer has no body that could be cut
+        for name, kind in _helped_by_retry(target).items():
             for count, error in ((1, ""), (TRIES, ""), (TRIES + 1, kind.error)):
                 yield Schedule(f"{target}-{name}-{count}-times", ((target, kind.fault),) * count, error)
     for target in ("big", "small"):
@@ -174,7 +172,7 @@ def random_one(seed: int) -> Schedule:
     faults: list[tuple[str, Fault]] = []
     lost = 0
     for target in chance.sample(TARGETS, chance.randint(1, 4)):
-        kinds = HELPED_BY_RETRY | (CUTS if target in BLOBS else {})
+        kinds = _helped_by_retry(target) | (CUTS if target in BLOBS else {})
         # The token is asked for while the name is resolved: their failures count together.
         most = TRIES // 2 if target in ("token", "resolve") else TRIES
         for name in chance.choices(list(kinds), k=chance.randint(1, most)):
@@ -191,6 +189,15 @@ def random_one(seed: int) -> Schedule:
         lost += len(BIG.raw) + len(SMALL.raw)  # what had been sent and not been read
     streams = chance.choice((1, 3))
     return Schedule(f"random-{seed}", tuple(faults), error, lost, streams, redirects, cancelled)
+
+
+def _helped_by_retry(target: str) -> dict[str, Kind]:
+    """The answer to a HEAD has no body that could be cut."""
+    return {
+        name: kind
+        for name, kind in HELPED_BY_RETRY.items()
+        if target != "resolve" or not name.endswith("-at-once")
+    }
 
 
 async def run(schedule: Schedule, directory: Path) -> list[str]:
