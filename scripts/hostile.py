@@ -1,4 +1,4 @@
-"""`python -m scripts.hostile`: unpack every hostile layer of the tests' table, and count what came of it.
+"""Unpack every hostile layer of the tests' table, and count what came of it.
 
 As root and as an ordinary user, with and without openat2(2), as first and as upper layer, each next to
 a directory that is compared before and after; then the bombs through real workers, whose memory is measured.
@@ -6,6 +6,7 @@ a directory that is compared before and after; then the bombs through real worke
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import sys
@@ -57,7 +58,11 @@ def measure_bombs() -> tuple[int, int]:
 
 
 def main() -> int:
-    if sys.argv[1:] == ["bombs"]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("only", nargs="?", choices=["bombs"], help="the bombs alone")
+    if parser.parse_args().only:
         print(*measure_bombs())
         return 0
     refused, megabytes = measure_bombs()
