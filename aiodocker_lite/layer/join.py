@@ -198,9 +198,8 @@ class _Joining:
         target = (*self._view.resolve(tuple(parents)), last)
         found = self._below.find(target)
         if found is None or found.is_directory:
-            reason = (
-                f"the target '{link.target.decode(errors='backslashreplace')}' of the hard link is missing"
-            )
+            what = "is missing" if found is None else "is a directory"
+            reason = f"the target '{link.target.decode(errors='backslashreplace')}' of the hard link {what}"
             raise UnsafeEntry(self._name, self.where, reason)
         *parents, last = components(link.path)
         place = (*self._view.resolve(tuple(parents)), last)
