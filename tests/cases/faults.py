@@ -205,7 +205,7 @@ async def run(schedule: Schedule, directory: Path) -> list[str]:
     settings = Settings(
         root=directory,
         pauses=(0.001,) * TRIES,
-        idle_timeout=0.2,
+        idle_timeout=0.5,
         streams=schedule.streams,
         split_above=30_000,
         workers=1,

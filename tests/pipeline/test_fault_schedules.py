@@ -8,7 +8,7 @@ import pytest
 
 from tests.cases.faults import Schedule, random_one, run, scripted
 
-SLICE = [*list(scripted())[::5], *(random_one(seed) for seed in range(40))]
+SLICE = [*list(scripted())[::5], *(random_one(seed) for seed in range(25))]
 
 
 @pytest.mark.parametrize("schedule", SLICE, ids=lambda schedule: schedule.name)

@@ -37,7 +37,7 @@ OFFSET = 1000
 
 async def read(client: NewClient, fake: FakeRegistry, app: Image, offset: int = OFFSET) -> bytes:
     got = []
-    async with client(idle_timeout=0.3).open_blob(
+    async with client(idle_timeout=1.0).open_blob(
         fake.reference("app"), app.layers[0].descriptor, offset
     ) as chunks:
         async for chunk in chunks:
