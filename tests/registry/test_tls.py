@@ -116,7 +116,7 @@ async def test_what_is_missing_is_said(
     stranger.issue("other")
     owner = {"ca.crt": authority}
     fill(tmp_path, *(owner.get(name, stranger).directory / name for name in files))
-    for _ in range(20):
+    for _ in range(500):
         with pytest.raises(RegistryUnavailable) as caught:
             await client(cert_dir=tmp_path).resolve(Reference.parse(f"{secure.address}/team/app:v1"))
         # In TLS 1.3 the server says why after we have begun to speak, and its goodbye may overtake that.

@@ -29,7 +29,12 @@ def test_a_blob_that_is_here_is_not_written_again(store: Store) -> None:
     store.blobs.put(DIGEST, CONTENT)
     before = store.paths.blob(DIGEST).stat()
     store.blobs.put(DIGEST, CONTENT)
-    assert store.paths.blob(DIGEST).stat() == before
+    after = store.paths.blob(DIGEST).stat()
+    assert (after.st_ino, after.st_mtime_ns, after.st_ctime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    )  # it has been read, though
 
 
 @pytest.mark.parametrize("damaged", [b"", CONTENT[:-1], CONTENT[:-1] + b"x", CONTENT + b"x"])
