@@ -15,6 +15,12 @@ _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
 _NUMBER = re.compile(r"([0-9]{1,15})([KMGT]?)")
 
 
+def number_of(text: str) -> int | None:
+    """A number such as ``5000`` or ``20G`` (of 1024s); None for anything else."""
+    match = _NUMBER.fullmatch(text)
+    return None if match is None else int(match[1]) << 10 * " KMGT".index(match[2] or " ")
+
+
 def default_root() -> Path:
     """``AIODOCKER_LITE_ROOT``, else ``/var/lib`` for root and ``$XDG_DATA_HOME`` for others."""
     if chosen := os.environ.get("AIODOCKER_LITE_ROOT"):
@@ -72,9 +78,9 @@ class Limits:
             name, _, text = change.partition("=")
             if name not in names:
                 raise InvalidOption("--limit", f"there is no limit '{name}', only {', '.join(sorted(names))}")
-            if (number := _NUMBER.fullmatch(text)) is None:
+            if (number := number_of(text)) is None:
                 raise InvalidOption("--limit", f"'{text}' is not a number such as 5000 or 20G")
-            found[name] = int(number[1]) << 10 * " KMGT".index(number[2] or " ")
+            found[name] = number
         return cls(**found)
 
 

@@ -15,6 +15,7 @@ from aiodocker_lite.cli.sizes import human_size
 from aiodocker_lite.cli.tables import table
 from aiodocker_lite.engine import Engine, Pruned, Room
 from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.settings import number_of
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -92,10 +93,9 @@ def _seconds(text: str) -> float:
 
 
 def _bytes(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", text)
-    if match is None:
+    if (size := number_of(text)) is None:
         raise InvalidOption("--partial-max", f"'{text}' is not a size such as 500M or 10G")
-    return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
+    return size
 
 
 def df(

@@ -47,13 +47,12 @@ class UnpackRules:
     """The size of the layer's blob, where its ratio to the tar has a limit."""
     ids: tuple[int, int] = (0, 0)
     """Root of a user namespace sets owners too: those below these numbers, of users and of groups (M09)."""
+    outline: Outline | None = None
+    """Compares content in the place of writing it."""
 
     def may_set_owner(self, entry: Entry) -> bool:
         """The owner of this entry can be applied."""
         return self.privileged or (entry.uid < self.ids[0] and entry.gid < self.ids[1])
-
-    outline: Outline | None = None
-    """Compares content in the place of writing it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import StoreCorrupt
+from aiodocker_lite.store import staging
 from aiodocker_lite.store.aside import set_aside
 from aiodocker_lite.store.durable import store_errors, sync_directory, sync_filesystem
 from aiodocker_lite.store.paths import Paths
-from aiodocker_lite.store.trees import put_away, remove_tree
+from aiodocker_lite.store.staging import FILES
 
 _RECORD = "joint.json"
-_FILES = "fs"
 
 
 class Joints:
@@ -37,52 +37,33 @@ class Joints:
 
     def files(self, chain: Digest) -> Path | None:
         """The directory that overlayfs takes above the layer; None where it needs none."""
-        found = self._paths.joint(chain) / _FILES
+        found = self._paths.joint(chain) / FILES
         return found if found.exists() else None
 
     def stage(self, chain: Digest) -> Path:
         """An empty directory to be filled; the caller holds the lock. Raises DiskFull, StoreUnwritable."""
-        staging = self._paths.staging_joint(chain)
-        with store_errors(staging):
-            if staging.exists():
-                put_away(staging, self._paths.ingests)
-            staging.mkdir(mode=0o700)
-            files = staging / _FILES
-            files.mkdir()
-            files.chmod(0o755)
-        return files
+        return staging.stage(self._paths.staging_joint(chain), self._paths.ingests)
 
     def seal(self, chain: Digest, owners: str, *, needed: bool) -> None:
         """Make what was staged durable and visible. Raises DiskFull, StoreUnwritable."""
-        staging, target = self._paths.staging_joint(chain), self._paths.joint(chain)
+        staged, target = self._paths.staging_joint(chain), self._paths.joint(chain)
         with store_errors(target):
             if not needed:
-                (staging / _FILES).rmdir()
-            (staging / _RECORD).write_text(json.dumps({"needed": needed, "owners": owners}))
-            sync_filesystem(staging)
-            if target.exists():  # left by a removal that was killed, or with other owners
-                self._forget(target)
-                put_away(target, self._paths.ingests)
-            staging.rename(target)
+                (staged / FILES).rmdir()
+            (staged / _RECORD).write_text(json.dumps({"needed": needed, "owners": owners}))
+            sync_filesystem(staged)
+            staging.make_room(target, _RECORD, self._paths.ingests)
+            staged.rename(target)
             sync_directory(target.parent)
 
     def unstage(self, chain: Digest) -> None:
         """Throw away what was staged. Raises StoreUnwritable."""
-        staging = self._paths.staging_joint(chain)
-        if staging.exists():
-            remove_tree(staging)
+        staging.unstage(self._paths.staging_joint(chain))
 
     def set_aside(self, chain: Digest) -> None:
         """Have a damaged joint be none any more. Raises StoreUnwritable."""
         set_aside(self._paths.joint(chain))
 
     def remove(self, chain: Digest) -> None:
-        """Remove a joint; the record first, as of a layer. Raises StoreUnwritable."""
-        path = self._paths.joint(chain)
-        self._forget(path)
-        remove_tree(path)
-
-    def _forget(self, path: Path) -> None:
-        with store_errors(path):
-            (path / _RECORD).unlink(missing_ok=True)
-            sync_directory(path)
+        """Remove a joint. Raises StoreUnwritable."""
+        staging.remove(self._paths.joint(chain), _RECORD)

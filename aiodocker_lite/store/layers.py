@@ -9,14 +9,14 @@ from pathlib import Path
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import InvalidManifest, StoreCorrupt
+from aiodocker_lite.store import staging
 from aiodocker_lite.store.aside import is_aside, set_aside
-from aiodocker_lite.store.durable import store_errors, sync_directory, write_durably
+from aiodocker_lite.store.durable import write_durably
 from aiodocker_lite.store.paths import Paths
-from aiodocker_lite.store.trees import put_away, remove_tree
+from aiodocker_lite.store.staging import FILES
 
 _RECORD = "layer.json"
-_FILES = "fs"
-_NOTES = f"{_FILES}.notes"
+_NOTES = f"{FILES}.notes"
 """What unpacking noted: see `layer/notes.py`."""
 
 
@@ -119,35 +119,25 @@ class Layers:
 
     def files(self, diff_id: Digest) -> Path:
         """The directory that overlayfs takes as a lower one."""
-        return self._paths.layer(diff_id) / _FILES
+        return self._paths.layer(diff_id) / FILES
 
     def stage(self, diff_id: Digest) -> Path:
         """An empty directory to unpack this layer into; the caller holds the layer's lock.
 
         Raises DiskFull, StoreUnwritable.
         """
-        staging = self._paths.staging(diff_id)
-        with store_errors(staging):
-            if staging.exists():
-                put_away(staging, self._paths.ingests)
-            staging.mkdir(mode=0o700)
-            files = staging / _FILES
-            files.mkdir()
-            files.chmod(0o755)
-        return files
+        return staging.stage(self._paths.staging(diff_id), self._paths.ingests)
 
     def unstage(self, diff_id: Digest) -> None:
         """Throw away what was staged. Raises StoreUnwritable."""
-        staging = self._paths.staging(diff_id)
-        if staging.exists():
-            remove_tree(staging)
+        staging.unstage(self._paths.staging(diff_id))
 
     def write_record(self, record: LayerRecord) -> None:
         """Add its record to a staged layer."""
-        staging = self._paths.staging(record.diff_id)
+        staged = self._paths.staging(record.diff_id)
         if not record.loose_ends and not record.unapplied:
-            (staging / _NOTES).unlink(missing_ok=True)
-        (staging / _RECORD).write_bytes(record.to_json())
+            (staged / _NOTES).unlink(missing_ok=True)
+        (staged / _RECORD).write_bytes(record.to_json())
 
     def renew(self, record: LayerRecord) -> None:
         """Keep that a layer which is here was verified again. Raises DiskFull, StoreUnwritable."""
@@ -163,22 +153,9 @@ class Layers:
         set_aside(self._paths.layer(diff_id))
 
     def remove(self, diff_id: Digest) -> None:
-        """Remove a layer. Raises StoreUnwritable.
-
-        The record goes first: what a removal leaves that was killed is no layer.
-        """
-        path = self._paths.layer(diff_id)
-        self._forget(path)
-        remove_tree(path)
+        """Remove a layer. Raises StoreUnwritable."""
+        staging.remove(self._paths.layer(diff_id), _RECORD)
 
     def make_room(self, diff_id: Digest) -> None:
         """Remove what is in the place of a layer, where there may be nothing. Raises StoreUnwritable."""
-        path = self._paths.layer(diff_id)
-        if path.exists():
-            self._forget(path)
-            put_away(path, self._paths.ingests)
-
-    def _forget(self, path: Path) -> None:
-        with store_errors(path):
-            (path / _RECORD).unlink(missing_ok=True)
-            sync_directory(path)
+        staging.make_room(self._paths.layer(diff_id), _RECORD, self._paths.ingests)

@@ -229,10 +229,11 @@ class FakeRegistry:
 
     async def _send_body(self, response: web.StreamResponse, reply: Reply) -> None:
         body = reply.body[: reply.at]
-        for position in range(len(body) if reply.pace else 0):
-            await anyio.sleep(reply.pace)
-            await response.write(body[position : position + 1])
-        if not reply.pace:
+        if reply.pace:
+            for position in range(len(body)):
+                await anyio.sleep(reply.pace)
+                await response.write(body[position : position + 1])
+        else:
             await response.write(body)
         for start in range(0, reply.filler, _PIECE):
             await response.write(bytes(min(_PIECE, reply.filler - start)))

@@ -3,7 +3,6 @@
 token      the answer of the token server
 resolve    the HEAD for the name
 manifest   config   big   small    each document and layer; the layers where the registry redirects to, if it does
-storage    big and small, where the registry redirects to another server
 """
 
 from __future__ import annotations
@@ -41,12 +40,11 @@ from aiodocker_lite.testing.images import noise
 
 TRIES = 5
 """So often a request that brings nothing is made again."""
-BIG = layer({"big": noise(150_000, "big")})
-SMALL = layer({"small": noise(20_000, "small")})
+FILES = {"big": noise(150_000, "big"), "small": noise(20_000, "small")}
+BIG, SMALL = (layer({name: content}) for name, content in FILES.items())
 APP = image(BIG, SMALL)
 BLOBS = {"big": BIG, "small": SMALL}
 _LATER = "Wed, 21 Oct 2015 07:28:00 GMT"
-UNAVAILABLE = "RegistryUnavailable"
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Kind:
     """A fault, and the class of error it leads to when it comes too often; empty: it may come for ever."""
 
     fault: Fault
-    error: str = UNAVAILABLE
+    error: str = "RegistryUnavailable"
     lost: int = 0
     """Bytes that may have to be sent again because of it."""
 
@@ -279,8 +277,6 @@ async def _look(engine: Engine, directory: Path, is_there: bool) -> list[str]:
     for file, blob in BLOBS.items():
         path = directory / "layers" / "sha256" / blob.diff_id.hex / "fs" / file
         content = path.read_bytes() if path.exists() else None
-        if content != noise({"big": 150_000, "small": 20_000}[file], file) and (
-            content is not None or is_there
-        ):
+        if content != FILES[file] and (content is not None or is_there):
             wrong.append(f"the file {file} is not what it was")
     return wrong
