@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import struct
+from contextlib import suppress
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -73,6 +74,7 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 CLOSE_RANGE_CLOEXEC = 0x4
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
+_AGAIN = 1000
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_FSOPEN = 430
@@ -106,9 +108,20 @@ def _bytes(path: str | bytes | os.PathLike[str] | None) -> bytes | None:
 
 
 def openat2(dir_fd: int, path: bytes, flags: int, *, resolve: int, mode: int = 0) -> int:
-    """Open `path` below `dir_fd` under the given resolution rules (openat2(2), Linux 5.6)."""
+    """Open `path` below `dir_fd` under the given resolution rules (openat2(2), Linux 5.6).
+
+    Raises BlockingIOError (EAGAIN) where renames, anywhere on this machine, came between every time
+    that the kernel went up a "..": it asks to be called again, and here it is, but not for ever.
+    """
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
-    return _checked(_libc.syscall(_SYS_OPENAT2, dir_fd, path, how, ctypes.c_size_t(len(how))), path)
+
+    def attempt() -> int:
+        return _checked(_libc.syscall(_SYS_OPENAT2, dir_fd, path, how, ctypes.c_size_t(len(how))), path)
+
+    for _ in range(_AGAIN):
+        with suppress(BlockingIOError):
+            return attempt()
+    return attempt()
 
 
 def chmod_at(dir_fd: int, name: bytes, mode: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,23 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         syscalls.chmod_at(here, b"link", 0o777)
     os.close(here)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+
+
+def test_renames_elsewhere_hinder_nobody(tmp_path: Path) -> None:
+    """While a path goes up, the kernel gives up for any rename on this machine, and asks to be called again."""
+    (tmp_path / "root/a").mkdir(parents=True)
+    (tmp_path / "root/file").touch()
+    (tmp_path / "x").touch()
+    storm = "import os\nprint(flush=True)\nwhile True:\n os.rename('x', 'y')\n os.rename('y', 'x')"
+    here = os.open(tmp_path / "root", os.O_PATH)
+    words = [sys.executable, "-c", storm]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE) as renaming:
+        try:
+            assert renaming.stdout is not None
+            renaming.stdout.readline()
+            for _ in range(2000):
+                path, rule = b"a/../" * 10 + b"file", syscalls.RESOLVE_IN_ROOT
+                os.close(syscalls.openat2(here, path, os.O_RDONLY, resolve=rule))
+        finally:
+            renaming.kill()
+            os.close(here)
