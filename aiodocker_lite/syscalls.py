@@ -9,7 +9,6 @@ import ctypes
 import errno
 import os
 import struct
-from contextlib import suppress
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -114,14 +113,14 @@ def openat2(dir_fd: int, path: bytes, flags: int, *, resolve: int, mode: int = 0
     that the kernel went up a "..": it asks to be called again, and here it is, but not for ever.
     """
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, mode, resolve)
-
-    def attempt() -> int:
-        return _checked(_libc.syscall(_SYS_OPENAT2, dir_fd, path, how, ctypes.c_size_t(len(how))), path)
-
-    for _ in range(_AGAIN):
-        with suppress(BlockingIOError):
-            return attempt()
-    return attempt()
+    left = _AGAIN
+    while True:
+        try:
+            return _checked(_libc.syscall(_SYS_OPENAT2, dir_fd, path, how, ctypes.c_size_t(len(how))), path)
+        except BlockingIOError:
+            if not left:
+                raise
+            left -= 1
 
 
 def chmod_at(dir_fd: int, name: bytes, mode: int) -> None:
