@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 JSON = {"Content-Type": "application/json"}
+Ending = Literal["close", "reset", "stall"]
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -21,15 +22,21 @@ class Reply:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
-    length: int | None = None
-    """Content-Length, where it is not that of the body; -1 for none at all."""
+    more: tuple[tuple[str, str], ...] = ()
+    """Headers besides these, which may have the same names."""
+    length: int | Literal["chunked", "close"] | None = None
+    """Content-Length, where it is not that of the body; or what tells the end of the body instead."""
     at: int | None = None
-    """Bytes of the body that are sent; then `ending` comes."""
-    ending: Literal["close", "reset", "stall"] = "close"
+    """Bytes of the body that are sent; then `ending` comes. -1: nothing at all is answered."""
+    ending: Ending = "close"
+    delay: float = 0
+    """Seconds before the answer begins."""
     pace: float = 0
     """Seconds before each byte of the body."""
     filler: int = 0
     """How many zeros follow the body."""
+    whole: bytes | None = None
+    """All of the blob of which this is a part."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +69,28 @@ class Seen:
         return self.headers.get("Authorization")
 
 
+@dataclass
+class Exchange:
+    """A request, and what became of it."""
+
+    seen: Seen
+    reply: Reply
+    sent: int = 0
+    """Bytes of the body until now."""
+
+
 def ranged(body: bytes, seen: Seen) -> Reply:
     """What an honest server sends of a body for a request with or without a range."""
     match = _RANGE.fullmatch(seen.headers.get("Range", ""))
     if match is None:
-        return Reply(200, body, {"Content-Type": "application/octet-stream"})
+        return Reply(200, body, {"Content-Type": "application/octet-stream"}, whole=body)
     start = int(match[1])
     if start >= len(body):
-        return Reply(416, b"", {"Content-Range": f"bytes */{len(body)}"})
+        return Reply(416, b"", {"Content-Range": f"bytes */{len(body)}"}, whole=body)
     end = min(int(match[2]) + 1, len(body)) if match[2] else len(body)
     extent = f"bytes {start}-{end - 1}/{len(body)}"
-    return Reply(206, body[start:end], {"Content-Type": "application/octet-stream", "Content-Range": extent})
+    headers = {"Content-Type": "application/octet-stream", "Content-Range": extent}
+    return Reply(206, body[start:end], headers, whole=body)
 
 
 def basic(user: str, password: str) -> str:

@@ -28,7 +28,7 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.testing.faults import Fault
 from aiodocker_lite.testing.images import Image, Index
-from aiodocker_lite.testing.messages import JSON, Reply, Seen, basic, error, ranged
+from aiodocker_lite.testing.messages import JSON, Exchange, Reply, Seen, basic, error, ranged
 
 _PIECE = 1 << 16
 
@@ -73,8 +73,8 @@ class FakeRegistry:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.requests: list[Seen] = []
-        self.sent: Counter[str] = Counter()
-        """Bytes by path of the bodies of what was there, zeros of `huge` not counted."""
+        self.exchanges: list[Exchange] = []
+        """The same requests, with their answers and how much of these was sent."""
         self.tokens = Tokens()
         self.challenge: str | None = None
         """WWW-Authenticate for whoever shows neither `tokens` nor `password`."""
@@ -83,6 +83,9 @@ class FakeRegistry:
         self._host = host
         self._documents: dict[tuple[str, str], tuple[str, bytes]] = {}
         self._blobs: dict[tuple[str, str], bytes] = {}
+        self._storage: FakeRegistry | None = None
+        self._uses_left: Counter[str] = Counter()
+        """How often an address that was signed is still good, by its signature."""
         self._script: list[tuple[str, str, Fault]] = []
         self._closing = anyio.Event()
 
@@ -143,6 +146,13 @@ class FakeRegistry:
             (other, digest): raw for (name, digest), raw in self._blobs.items() if name == repository
         }
 
+    def keep_blobs_at(self, storage: FakeRegistry, uses: int = 1) -> None:
+        """Redirect requests for blobs to another server, which has the same ones from now on.
+
+        Each to an address of its own, which is good for so many requests.
+        """
+        self._storage, self._uses, storage._blobs = storage, uses, self._blobs
+
     def script(self, method: str, part: str, *faults: Fault) -> None:
         """Requests with this method (or "" for any) and this in their path meet these faults in turn."""
         self._script += [(method, part, fault) for fault in faults]
@@ -151,7 +161,7 @@ class FakeRegistry:
         """Be honest from now on, and remember nothing."""
         self._script.clear()
         self.requests.clear()
-        self.sent.clear()
+        self.exchanges.clear()
 
     def challenge_basic(self, user: str, password: str) -> None:
         self.challenge, self.password = 'Basic realm="fake"', (user, password)
@@ -165,6 +175,10 @@ class FakeRegistry:
         """The requests with this method and this in their path."""
         return [seen for seen in self.requests if seen.method == method and part in seen.path]
 
+    def sent(self, part: str) -> int:
+        """Bytes of all bodies that were sent for paths with this in them."""
+        return sum(exchange.sent for exchange in self.exchanges if part in exchange.seen.path)
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         peer = request.transport and request.transport.get_extra_info("peername")
         headers = request.headers.copy()
@@ -177,7 +191,8 @@ class FakeRegistry:
                 del self._script[position]
                 reply = fault(reply)
                 break
-        return await self._send(request, reply)
+        self.exchanges.append(exchange := Exchange(seen, reply))
+        return await self._send(request, exchange)
 
     def _honest(self, seen: Seen) -> Reply:
         if seen.path == "/token":
@@ -194,7 +209,21 @@ class FakeRegistry:
         if kind == "manifests":
             return self._manifest(repository, name)
         blob = self._blobs.get((repository, name))
-        return error(404, "BLOB_UNKNOWN", "blob unknown") if blob is None else ranged(blob, seen)
+        if blob is None:
+            return error(404, "BLOB_UNKNOWN", "blob unknown")
+        if self._storage is not None:
+            return self._storage.sign(seen.path, self._uses)
+        if (signature := seen.query.get("signature")) is not None:
+            if not self._uses_left[signature]:
+                return error(403, "DENIED", "the address has expired")
+            self._uses_left[signature] -= 1
+        return ranged(blob, seen)
+
+    def sign(self, path: str, uses: int) -> Reply:
+        """A redirect to this server, good for so many requests."""
+        signature = str(len(self._uses_left) + 1)
+        self._uses_left[signature] = uses
+        return Reply(307, b"", {"Location": f"{self.url}{path}?signature={signature}"})
 
     def _manifest(self, repository: str, name: str) -> Reply:
         if (repository, name) not in self._documents:
@@ -209,34 +238,43 @@ class FakeRegistry:
             return seen.secret == basic(*self.password)
         return (seen.secret or "").removeprefix("Bearer ") in self.tokens.issued
 
-    async def _send(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-        response = web.StreamResponse(status=reply.status, headers=reply.headers)
-        if reply.length == -1:
-            response.force_close()
-        else:
+    async def _send(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        reply = exchange.reply
+        await anyio.sleep(reply.delay)
+        kind = _Unframed if reply.length == "close" else web.StreamResponse
+        response = kind(status=reply.status, headers=reply.headers)
+        if reply.at == -1:
+            await self._end_badly(request, reply)
+            return response
+        if not isinstance(reply.length, str):
             response.content_length = len(reply.body) if reply.length is None else reply.length
+        for name, value in reply.more:
+            response.headers.add(name, value)
+        if reply.length is not None:
+            response.force_close()
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        if reply.status < 300:
-            self.sent[request.path] += len(reply.body[: reply.at])
-        await self._send_body(response, reply)
+        await self._send_body(response, exchange)
         if reply.at is None:
             await response.write_eof()
         else:
             await self._end_badly(request, reply)
         return response
 
-    async def _send_body(self, response: web.StreamResponse, reply: Reply) -> None:
-        body = reply.body[: reply.at]
-        if reply.pace:
-            for position in range(len(body)):
-                await anyio.sleep(reply.pace)
-                await response.write(body[position : position + 1])
-        else:
-            await response.write(body)
+    async def _send_body(self, response: web.StreamResponse, exchange: Exchange) -> None:
+        reply = exchange.reply
+        body = memoryview(reply.body)[: reply.at]
+        step = 1 if reply.pace else max(len(body), 1)
+        for start in range(0, len(body), step):
+            await anyio.sleep(reply.pace)
+            # Before it is written: whoever has read it may ask at once for what comes behind.
+            exchange.sent += step
+            await response.write(bytes(body[start : start + step]))
         for start in range(0, reply.filler, _PIECE):
-            await response.write(bytes(min(_PIECE, reply.filler - start)))
+            size = min(_PIECE, reply.filler - start)
+            exchange.sent += size
+            await response.write(bytes(size))
 
     async def _end_badly(self, request: web.BaseRequest, reply: Reply) -> None:
         transport = request.transport
@@ -249,3 +287,9 @@ class FakeRegistry:
             linger = struct.pack("ii", 1, 0)
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         transport.close()
+
+
+class _Unframed(web.StreamResponse):
+    """A body without a length and without chunks: it ends where the connection does."""
+
+    _length_check = False

@@ -25,7 +25,7 @@ from aiodocker_lite.fetch.retries import Retries
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.settings import Settings
-from aiodocker_lite.testing.faults import Fault, cut, cut_unsaid, status, whole, with_headers
+from aiodocker_lite.testing.faults import Fault, cut, cut_unsaid, status, unranged, with_headers
 from aiodocker_lite.testing.images import image, layer, noise
 from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.clients import knowing
@@ -199,7 +199,7 @@ def _faults(raw: bytes) -> dict[str, list[Fault]]:
         "reset": [cut(70_000, "reset"), cut(0, "reset")],
         "stall": [cut(50_000, "stall"), cut(10, "stall")],
         "ends early": [cut_unsaid(1000), cut_unsaid(1)],
-        "no ranges": [cut(100_000), whole(raw)],
+        "no ranges": [cut(100_000), unranged],
         "wrong range": [cut(1000), wrong, wrong],
         "unsatisfiable": [cut(1000), status(416), cut(2000)],
         "busy": [status(503), status(429, Retry_After="0"), cut(1), status(502)],

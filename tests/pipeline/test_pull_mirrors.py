@@ -12,7 +12,7 @@ import pytest
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.errors import ContentError
 from aiodocker_lite.events import Event, Notice
-from aiodocker_lite.testing.faults import Fault, cut, honest, status, whole
+from aiodocker_lite.testing.faults import Fault, cut, honest, status, with_body
 from aiodocker_lite.testing.images import image, layer, noise
 from aiodocker_lite.testing.registry import FakeRegistry
 
@@ -46,7 +46,7 @@ async def pull(settings: Settings, servers: list[FakeRegistry]) -> list[str]:
 
 
 def wrong(size: int) -> Fault:
-    return whole(noise(size, "other"))
+    return with_body(noise(size, "other"), "application/octet-stream")
 
 
 async def test_an_honest_mirror(settings: Settings, servers: list[FakeRegistry]) -> None:

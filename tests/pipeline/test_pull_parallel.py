@@ -13,7 +13,7 @@ import pytest
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.events import Event, LayerDownloaded, LayerStarted, Retrying
 from aiodocker_lite.store.ingest import ingesting
-from aiodocker_lite.testing.faults import Fault, cut, redirected, status, whole, with_headers
+from aiodocker_lite.testing.faults import Fault, cut, redirected, status, unranged, with_headers
 from aiodocker_lite.testing.images import image, layer, noise, write_layout
 from aiodocker_lite.testing.messages import Reply
 from aiodocker_lite.testing.registry import FakeRegistry
@@ -75,10 +75,10 @@ def with_another_first_byte(reply: Reply) -> Reply:
 
 ODD: dict[str, tuple[Fault, ...]] = {
     "honest": (),
-    "no ranges": (whole(BIG.raw),),
-    "no ranges from the second request on": (with_headers(), *[whole(BIG.raw)] * 9),
-    "no ranges now and then": (with_headers(), whole(BIG.raw), with_headers(), whole(BIG.raw)),
-    "416": (status(416), whole(BIG.raw)),
+    "no ranges": (unranged,),
+    "no ranges from the second request on": (with_headers(), *[unranged] * 9),
+    "no ranges now and then": (with_headers(), unranged, with_headers(), unranged),
+    "416": (status(416), unranged),
     "only one at once": (with_headers(), *[status(429)] * 3),
     "forbidden from the second request on": (with_headers(), *[status(403)] * 3),
     "another part": (with_headers(), *[with_headers(Content_Range="bytes 0-9/10")] * 3),

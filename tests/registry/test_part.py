@@ -23,7 +23,7 @@ from aiodocker_lite.testing.faults import (
     cut_unsaid,
     redirected,
     status,
-    whole,
+    unranged,
     with_body,
     with_headers,
 )
@@ -65,7 +65,7 @@ async def test_a_registry_without_ranges_is_read_from_the_start(
 ) -> None:
     """R16, R17: 200 for a range, or 416; what we have is thrown away as it comes."""
     raw = app.layers[0].raw
-    fake.script("GET", "/blobs/", *([status(416)] if kind == "refused" and offset else []), whole(raw))
+    fake.script("GET", "/blobs/", *([status(416)] if kind == "refused" and offset else []), unranged)
     assert await read(client, fake, app, offset) == raw[offset:]
 
 
@@ -100,7 +100,7 @@ async def test_a_shorter_range_than_asked_is_taken(
         (status(418), RegistryMisbehaved, "418", False),
         (with_body(b"<html>login</html>"), RegistryMisbehaved, "'text/html'", False),
         (with_body(b"{}", "application/json"), SizeMismatch, "expected", False),
-        (whole(b"x" * 400_000), SizeMismatch, "400000", False),
+        (with_body(b"x" * 400_000, "application/octet-stream"), SizeMismatch, "400000", False),
     ],
 )  # fmt: skip
 async def test_a_fault_is_named(
@@ -125,7 +125,7 @@ async def test_more_than_was_promised_is_passed_on_to_be_refused(
 ) -> None:
     """R14: without a Content-Length only the receiver can see it, and does."""
     raw = app.layers[0].raw
-    fake.script("GET", "/blobs/", answering(Reply(200, raw + b"more", length=-1)))
+    fake.script("GET", "/blobs/", answering(Reply(200, raw + b"more", length="chunked")))
     assert await read(client, fake, app, 0) == raw + b"more"
 
 
@@ -181,7 +181,9 @@ async def test_an_encoding_that_cannot_be_undone_is_named(
     fake: FakeRegistry, app: Image, client: NewClient, encoding: str
 ) -> None:
     """R22: refused, and not taken for the blob."""
-    fake.script("GET", "/blobs/", answering(Reply(200, b"abc", {"Content-Encoding": encoding}, length=-1)))
+    fake.script(
+        "GET", "/blobs/", answering(Reply(200, b"abc", {"Content-Encoding": encoding}, length="chunked"))
+    )
     with pytest.raises(RegistryMisbehaved, match=f"encoding '{encoding}'"):
         await read(client, fake, app, 0)
 
@@ -191,7 +193,9 @@ async def test_a_broken_encoding_is_worth_another_try(
     fake: FakeRegistry, app: Image, client: NewClient, broken: bytes
 ) -> None:
     """R22: cut on the way."""
-    fake.script("GET", "/blobs/", answering(Reply(200, broken, {"Content-Encoding": "gzip"}, length=-1)))
+    fake.script(
+        "GET", "/blobs/", answering(Reply(200, broken, {"Content-Encoding": "gzip"}, length="chunked"))
+    )
     with pytest.raises(RegistryUnavailable, match="encoding of what it sent is damaged"):
         await read(client, fake, app, 0)
 
@@ -237,7 +241,7 @@ async def test_a_part_is_asked_for_and_checked(fake: FakeRegistry, app: Image, c
             assert (part.end, b"".join([chunk async for chunk in part])) == (end, raw[start:end])
     ranges = [seen.headers.get("Range") for seen in fake.requests]
     assert ranges == ["bytes=0-9", "bytes=1000-1000", "bytes=5-", None]
-    fake.script("GET", "/blobs/", whole(raw))
+    fake.script("GET", "/blobs/", unranged)
     async with registry.open_blob(fake.reference("app"), blob, 5, 10) as part:
         assert part.end == len(raw)
     for wrong in ("bytes 0-9/*", "bytes 5-10/*", "bytes 5-4/*"):

@@ -1,104 +1,106 @@
-"""What the registry of faults sends, as curl sees it: a client that hides nothing."""
+"""The registry itself: scripts, what it remembers, its tokens, and addresses that expire."""
 
 from __future__ import annotations
 
-import subprocess
-import time
+import json
+from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
+from yarl import URL
 
-from aiodocker_lite.testing import (
-    FakeRegistry,
-    Fault,
-    challenged,
-    cut,
-    damaged,
-    huge,
-    image,
-    layer,
-    redirected,
-    slow,
-    status,
-    with_body,
-    with_headers,
-    with_length,
-)
+from aiodocker_lite.testing import FakeRegistry, cut, honest, image, index, layer, status
 
-pytest_plugins = ["aiodocker_lite.testing.fixtures"]
-LAYER = layer({"file": b"content"})
-PATH = f"/v2/app/blobs/{LAYER.digest}"
-
-
-def curl(registry: FakeRegistry, *words: str) -> tuple[int, bytes, str]:
-    """Exit code, body, and the head of the answer."""
-    command = ["curl", "-s", "-D", "/dev/stderr", "--max-time", "2", *words, registry.url + PATH]
-    done = subprocess.run(command, capture_output=True, check=False)
-    return done.returncode, done.stdout, done.stderr.decode()
+APP = image(layer({"a": b"b"}))
+ME = {"Authorization": "Basic bWU6c2VjcmV0"}
+BLOB = f"/v2/app/blobs/{APP.layers[0].digest}"
 
 
 @pytest.fixture
-def registry(fault_registry: FakeRegistry) -> FakeRegistry:
-    fault_registry.add("app", "latest", image(LAYER))
-    return fault_registry
+async def registry() -> AsyncIterator[FakeRegistry]:
+    async with FakeRegistry() as registry:
+        registry.add("app", "latest", index(APP))
+        yield registry
 
 
-def test_without_a_script_it_is_honest(registry: FakeRegistry) -> None:
-    """Whole, or the range that was asked for; what was sent is counted."""
-    assert curl(registry)[1] == LAYER.raw
-    assert curl(registry, "-r", "5-9")[1] == LAYER.raw[5:10]
-    assert registry.sent[PATH] == len(LAYER.raw) + 5
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
 
 
-@pytest.mark.parametrize(
-    ("fault", "code", "size"),
-    [
-        (cut(10), 18, 10),
-        (cut(10, "reset"), 56, None),
-        (cut(10, "stall"), 28, 10),
-        (with_length(9999), 28, len(LAYER.raw)),
-        (huge(100_000), 0, len(LAYER.raw) + 100_000),
-        (with_body(b"<html>"), 0, 6),
-    ],
-    ids=["cut", "reset", "stall", "too-long", "huge", "html"],
-)
-def test_a_body_ends_as_the_script_says(
-    registry: FakeRegistry, fault: Fault, code: int, size: int | None
+async def test_faults_come_in_turn_to_what_they_are_for(
+    registry: FakeRegistry, session: aiohttp.ClientSession
 ) -> None:
-    """Exit codes of curl: 18 for less than promised, 28 for too long, 56 for a reset; and once only."""
-    registry.script("GET", "/blobs/", fault)
-    found, body, _ = curl(registry)
-    assert found == code
-    assert size in (None, len(body))
-    assert curl(registry)[1] == LAYER.raw
+    """By method and path; everything else is honest, and so is all of it after the last one."""
+    registry.script("GET", "/blobs/", status(500), honest, status(503))
+    registry.script("", "latest", status(404))
+    found = []
+    for method, path in [
+        ("HEAD", BLOB),
+        *[("GET", BLOB)] * 4,
+        *[("HEAD", "/v2/app/manifests/latest")] * 2,
+        ("GET", "/v2/"),
+        ("GET", "/v2/other/blobs/x"),
+    ]:
+        async with session.request(method, registry.url + path) as answer:
+            found.append(answer.status)
+    assert found == [200, 500, 200, 503, 200, 404, 200, 200, 404]
+    assert len(registry.asked("GET", "/blobs/")) == 5
+    registry.script("GET", "", status(500))
+    registry.forget()
+    assert not registry.requests
+    assert not registry.exchanges
+    async with session.get(registry.url + BLOB) as answer:
+        assert await answer.read() == APP.layers[0].raw
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        (status(429, Retry_After="7"), ["429", "Retry-After: 7"]),
-        (challenged('Bearer realm="https://elsewhere"'), ["401", 'WWW-Authenticate: Bearer realm="https']),
-        (redirected("http://127.0.0.1:1/x"), ["307", "Location: http://127.0.0.1:1/x"]),
-        (with_headers(Content_Range="bytes 1-2/3"), ["200", "Content-Range: bytes 1-2/3"]),
-    ],
-    ids=["429", "challenge", "redirect", "range"],
-)
-def test_a_head_is_as_the_script_says(registry: FakeRegistry, fault: Fault, words: list[str]) -> None:
-    """Status and headers."""
-    registry.script("GET", "/blobs/", fault)
-    head = curl(registry)[2]
-    assert [word for word in words if word not in head] == []
+async def test_an_exchange_has_the_answer_and_how_much_of_it_was_sent(
+    registry: FakeRegistry, session: aiohttp.ClientSession
+) -> None:
+    """Of each request by itself, also where several have one path."""
+    registry.script("GET", BLOB, cut(10), honest)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await (await session.get(registry.url + BLOB)).read()
+    async with session.get(registry.url + BLOB, headers={"Range": "bytes=10-29"}) as answer:
+        assert await answer.read() == APP.layers[0].raw[10:30]
+    first, second = registry.exchanges
+    assert (first.reply.status, first.sent) == (200, 10)
+    assert (second.reply.status, second.sent, second.seen.headers["Range"]) == (206, 20, "bytes=10-29")
+    assert registry.sent(BLOB) == 30
+    assert registry.sent("/manifests/") == 0
 
 
-def test_one_byte_is_another_and_all_else_as_it_was(registry: FakeRegistry) -> None:
-    """Only the digest tells."""
-    registry.script("GET", "/blobs/", damaged(3))
-    body = curl(registry)[1]
-    assert [n for n, (ours, theirs) in enumerate(zip(body, LAYER.raw, strict=True)) if ours != theirs] == [3]
+async def test_a_token_opens_the_door(registry: FakeRegistry, session: aiohttp.ClientSession) -> None:
+    """And a password where that is asked for."""
+    registry.challenge_bearer(registry, user="me", password="secret")
+    async with session.get(registry.url + BLOB) as answer:
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"] == f'Bearer realm="{registry.url}/token",service="fake"'
+    async with session.get(f"{registry.url}/token") as answer:
+        assert answer.status == 401
+    async with session.get(f"{registry.url}/token", headers=ME) as answer:
+        token = json.loads(await answer.read())["token"]
+    async with session.get(registry.url + BLOB, headers={"Authorization": f"Bearer {token}"}) as answer:
+        assert answer.status == 200
+    registry.challenge_basic("me", "secret")
+    async with session.get(registry.url + BLOB, headers=ME) as answer:
+        assert answer.status == 200
 
 
-def test_a_slow_body_comes_byte_by_byte(registry: FakeRegistry) -> None:
-    """So many seconds each."""
-    registry.script("GET", "/blobs/", slow(0.002))
-    before = time.monotonic()
-    assert curl(registry)[1] == LAYER.raw
-    assert time.monotonic() - before >= 0.002 * len(LAYER.raw)
+async def test_a_signed_address_expires(registry: FakeRegistry, session: aiohttp.ClientSession) -> None:
+    """After so many requests; the registry gives a new one each time, and storage takes no other."""
+    async with FakeRegistry(host="127.0.0.2") as storage:
+        registry.keep_blobs_at(storage, uses=2)
+        addresses = []
+        for _ in range(2):
+            async with session.get(registry.url + BLOB) as answer:
+                assert await answer.read() == APP.layers[0].raw
+                addresses.append(answer.url)
+        assert len({str(address) for address in addresses}) == 2
+        found = []
+        unknown = URL(storage.url + BLOB + "?signature=x")
+        for address in (*addresses, *addresses, unknown):
+            async with session.get(address) as answer:
+                found.append(answer.status)
+        assert found == [200, 200, 403, 403, 403]
