@@ -214,7 +214,7 @@ class Authorizer:
                 if answer.status in (401, 403):
                     raise CredentialsRefused(credential.source, detail)
                 raise failure_of(answer.sender, answer.status, answer.headers, detail)
-            body = await answer.read(TOKEN_MAX)
+            body = await answer.as_stored().read(TOKEN_MAX)
         token, lifetime = _read_token(body, server, answer.headers)
         # A tenth earlier, for a request takes time to arrive.
         return _Grant(demand, f"Bearer {token}", credential.source, asked + 0.9 * lifetime)
@@ -227,13 +227,13 @@ class Authorizer:
 
         try:
             realm = URL(challenge.parameters.get("realm", ""))
+            if realm.scheme not in ("", "http", "https"):
+                raise wrong(f"has a '{realm.scheme}:' address")
             host = realm.origin().host or ""
         except ValueError as error:
             raise wrong("has no valid URL") from error
         if realm.user is not None or realm.password is not None:
             raise wrong("has a user name in its URL")
-        if realm.scheme not in ("http", "https"):
-            raise wrong(f"has a '{realm.scheme}:' address")
         if realm.scheme == "http" and not self._wire.permits_http(place.origin, host):
             raise wrong(f"speaks plain http, at {host}; refusing to send it anything")
         return realm

@@ -234,12 +234,13 @@ class Wire:
         try:
             # A signed URL must stay as it was signed, to the letter.
             clean = location.isascii() and location.isprintable() and " " not in location
-            target = url.join(URL(location, encoded=clean)).with_user(None)
+            target = url.join(URL(location, encoded=clean))
+            if target.scheme not in ("http", "https"):
+                raise RegistryMisbehaved(registry, f"it redirects to a '{target.scheme}:' address")
+            target = target.with_user(None)
             host = target.origin().host or ""
         except ValueError as error:
             raise RegistryMisbehaved(registry, "it redirects to something that is no URL") from error
-        if target.scheme not in ("http", "https"):
-            raise RegistryMisbehaved(registry, f"it redirects to a '{target.scheme}:' address")
         if target.scheme == "http" and not self.permits_http(url, host):
             raise RegistryMisbehaved(registry, f"it redirects to plain http at {host}")
         return target

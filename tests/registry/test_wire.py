@@ -102,7 +102,7 @@ async def test_a_signed_address_is_kept_to_the_letter(
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
-        ("file:///etc/passwd", "'file:' address|no URL"),
+        ("file:///etc/passwd", "'file:' address"),
         ("gopher://localhost:70/", "'gopher:'"),
         ("ftp://localhost/x", "'ftp:'"),
         ("http://192.0.2.1/x", "plain http at 192.0.2.1"),
