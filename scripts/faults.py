@@ -1,69 +1,75 @@
-"""A pull under every schedule of faults that is written down, and under random ones; prints the counts.
+"""Pull under every schedule of faults that is written down, and under random ones; print the counts.
 
-    .venv/bin/python -m scripts.faults [--scripted] [--random 2000] [--seed 0] [--at-once 4]
-
-Each is a pull from a registry of faults into a new store, and another in peace. A finding is printed with its name;
-`--random 1 --seed N` is `random-N` again. Ends with 1 if something was found.
+Each is a real pull from a registry of faults into a new store, judged by its ending, by every byte that was asked for,
+and by the store that is left; then another pull in peace. A finding is printed with its name, and
+`--seed N --random 1` plays `random N` again. Ends with 1 if something was found.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import anyio
 
-from tests.cases.faults import Schedule, random_one, run, scripted
+from tests.cases.fault_cases import Schedule
+from tests.cases.fault_schedules import random_one, scripted
+from tests.cases.faults import play
 
 
-async def run_all(schedules: list[Schedule], at_once: int) -> tuple[Counter[str], int]:
-    """How they ended, and how many not as they must."""
-    counts: Counter[str] = Counter()
-    findings = 0
-    limiter = anyio.CapacityLimiter(at_once)
-
-    async def one(schedule: Schedule) -> None:
-        nonlocal findings
-        async with limiter:
-            with tempfile.TemporaryDirectory(prefix="faults.") as directory:
-                wrong = await run(schedule, Path(directory) / "store")
-        counts[schedule.error or "an image"] += 1
-        findings += bool(wrong)
-        if wrong:
-            print(f"{schedule.name}: {'; '.join(wrong)}", flush=True)
-
-    async with anyio.create_task_group() as tasks:
-        for schedule in schedules:
-            tasks.start_soon(one, schedule)
-    return counts, findings
+def play_alone(schedule: Schedule) -> list[str]:
+    """In a process and an event loop of its own; whatever is raised is a finding."""
+    with tempfile.TemporaryDirectory(prefix="faults.") as directory:
+        try:
+            return anyio.run(play, schedule, Path(directory))
+        except Exception as error:
+            return [f"{type(error).__name__}: {error}"]
 
 
-def main() -> None:
+def play_all(title: str, schedules: Sequence[Schedule], jobs: int) -> int:
+    """How many did not end as they must."""
+    found = 0
+    with ProcessPoolExecutor(jobs) as pool:
+        for schedule, wrong in zip(schedules, pool.map(play_alone, schedules), strict=True):
+            if wrong:
+                found += 1
+                print(f"{schedule.name}: {'; '.join(wrong)}", flush=True)
+    ends = Counter(schedule.ending or "an image" for schedule in schedules)
+    print(f"{len(schedules)} {title}, {found} findings; the endings:", flush=True)
+    print("    " + ", ".join(f"{count} {end}" for end, count in ends.most_common()), flush=True)
+    return found
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m scripts.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--scripted", action="store_true", help="only those that are written down")
-    parser.add_argument("--random", type=int, help="only so many random ones")
+    parser.add_argument("--named", metavar="NAME", help="of those that are written down the ones called so")
+    parser.add_argument(
+        "--random", type=int, metavar="N", help="only so many random ones (2000 with the others)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first random one")
-    parser.add_argument("--at-once", type=int, default=4)
-    arguments = parser.parse_args()
-    groups: dict[str, list[Schedule]] = {}
-    if arguments.random is None:
-        groups["scripted"] = list(scripted())
-    if not arguments.scripted:
-        count = 2000 if arguments.random is None else arguments.random
-        groups["random"] = [random_one(arguments.seed + number) for number in range(count)]
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at once")
+    chosen = parser.parse_args()
     found = 0
-    for group, schedules in groups.items():
-        counts, findings = anyio.run(run_all, schedules, arguments.at_once)
-        found += findings
-        ends = ", ".join(f"{count} {end}" for end, count in counts.most_common())
-        print(f"{len(schedules)} {group} schedules, {findings} findings; ended with: {ends}")
-    sys.exit(bool(found))
+    if chosen.random is None:
+        written = [each for each in scripted() if (chosen.named or "") in each.name]
+        found += play_all("scripted schedules", written, chosen.jobs)
+    if not (chosen.scripted or chosen.named):
+        count = 2000 if chosen.random is None else chosen.random
+        seeds = range(chosen.seed, chosen.seed + count)
+        found += play_all("random schedules", [random_one(seed) for seed in seeds], chosen.jobs)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

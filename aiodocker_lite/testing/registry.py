@@ -17,6 +17,7 @@ import ssl
 import struct
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
@@ -252,14 +253,15 @@ class FakeRegistry:
             response.headers.add(name, value)
         if reply.length is not None:
             response.force_close()
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
-        await self._send_body(response, exchange)
-        if reply.at is None:
-            await response.write_eof()
-        else:
-            await self._end_badly(request, reply)
+        with suppress(ConnectionError):  # the client has had enough
+            await response.prepare(request)
+            if request.method == "HEAD":
+                return response
+            await self._send_body(response, exchange)
+            if reply.at is None:
+                await response.write_eof()
+            else:
+                await self._end_badly(request, reply)
         return response
 
     async def _send_body(self, response: web.StreamResponse, exchange: Exchange) -> None:

@@ -1,16 +1,14 @@
-"""Schedules of faults: what goes wrong with which request of a pull, how often, and how it must end.
+"""A pull under a schedule of faults, and what was not as it must be.
 
-token      the answer of the token server
-resolve    the HEAD for the name
-manifest   config   big   small    each document and layer; the layers where the registry redirects to, if it does
+However it ends: one sentence of the right class, or the image to the last byte; a store that others may read; no byte
+asked for that had come and was good; and a pull in peace that succeeds and asks for nothing that is on the disk.
 """
 
 from __future__ import annotations
 
-import hashlib
-import random
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,270 +16,270 @@ import anyio
 
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.errors import EngineError
-from aiodocker_lite.testing import (
-    FakeRegistry,
-    Fault,
-    challenged,
-    cut,
-    cut_unsaid,
-    damaged,
-    huge,
-    image,
-    layer,
-    redirected,
-    slow,
-    status,
-    unranged,
-    with_body,
-    with_headers,
-    with_length,
-)
-from aiodocker_lite.testing.images import noise
+from aiodocker_lite.platforms import Platform
+from aiodocker_lite.registry.client import HttpRegistry
+from aiodocker_lite.testing import Exchange, FakeRegistry, Fault, Layer, Reply, challenged, image, layer
+from aiodocker_lite.testing.images import Blob, noise
+from tests.cases.fault_cases import BLOBS, ENDINGS, FAULTS, TRIES, Schedule
+from tests.fakes.stores import flaws, layer_files
 
-TRIES = 5
-"""So often a request that brings nothing is made again."""
-FILES = {"big": noise(150_000, "big"), "small": noise(20_000, "small")}
-BIG, SMALL = (layer({name: content}) for name, content in FILES.items())
-APP = image(BIG, SMALL)
-BLOBS = {"big": BIG, "small": SMALL}
-_LATER = "Wed, 21 Oct 2015 07:28:00 GMT"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A fault, and the class of error it leads to when it comes too often; empty: it may come for ever."""
-
-    fault: Fault
-    error: str = "RegistryUnavailable"
-    lost: int = 0
-    """Bytes that may have to be sent again because of it."""
-
-
-HELPED_BY_RETRY = {
-    "408": Kind(status(408)),
-    "429": Kind(status(429), "RateLimited"),
-    "429-now": Kind(status(429, Retry_After="0"), "RateLimited"),
-    "429-a-date-long-ago": Kind(status(429, Retry_After=_LATER), "RateLimited"),
-    "429-junk": Kind(status(429, Retry_After="soon"), "RateLimited"),
-    "500": Kind(status(500)),
-    "502-html": Kind(with_body(b"<html>Bad Gateway</html>", code=502)),
-    "503-now": Kind(status(503, Retry_After="0")),
-    "504": Kind(status(504)),
-    "closed-at-once": Kind(cut(0)),
-    "reset-at-once": Kind(cut(0, "reset")),
-    "stalled-at-once": Kind(cut(0, "stall")),
+_FILES = {"big": noise(150_000, "big"), "small": noise(20_000, "small")}
+LAYERS = {name: layer({name: content}) for name, content in _FILES.items()}
+APP = image(*LAYERS.values(), platform=str(Platform.here()))
+_PATHS = {
+    "token": ("GET", "/token"),
+    "name": ("HEAD", "/manifests/latest"),
+    "manifest": ("GET", f"/manifests/{APP.manifest.digest}"),
+    "config": ("GET", f"/blobs/{APP.config.digest}"),
+    **{name: ("GET", f"/blobs/{each.digest}") for name, each in LAYERS.items()},
+    "address": ("GET", f"/blobs/{LAYERS['small'].digest}"),
 }
-"""Whatever is asked for."""
-CUTS = {
-    "cut": Kind(cut(300), ""),
-    "reset": Kind(cut(300, "reset"), "", 300),
-    "stalled": Kind(cut(300, "stall"), ""),
-    "cut-unsaid": Kind(cut_unsaid(300), ""),
-}
-"""In the middle of a layer, with progress: they may come for ever."""
-ODD = {
-    "range-ignored-after-a-cut": ((cut(5000), unranged), 6000),
-    "range-ignored-and-cut": ((cut(5000), lambda reply: cut(9000)(unranged(reply))), 10_000),
-    "wrong-start": ((cut(5000), with_headers(Content_Range="bytes 0-9/10")), 30_000),
-    "wrong-total": ((cut(5000), with_headers(Content_Range="bytes 5000-5999/6000")), 30_000),
-    "no-content-range": ((cut(5000), with_headers(Content_Range="")), 30_000),
-    "416": ((cut(5000), status(416)), 30_000),
-    "damaged-in-the-second-half": ((cut(5000), damaged(100)), 30_000),
-    "slow": ((cut(19_900), slow(0.001)), 0),
-    "no-length": ((with_length("chunked"),), 0),
-}
-"""What can happen to a resumed layer, all of it mended; and how many bytes of `small` may come again."""
-FOR_GOOD = (
-    ("resolve", "404", status(404), "ImageNotFound"),
-    ("resolve", "403", status(403), "AccessDenied"),
-    ("manifest", "404", status(404), "ImageNotFound"),
-    ("manifest", "403", status(403), "AccessDenied"),
-    ("manifest", "damaged", damaged(40), "DigestMismatch"),
-    ("config", "404", status(404), "BlobNotFound"),
-    ("config", "403", status(403), "AccessDenied"),
-    ("config", "damaged", damaged(40), "DigestMismatch"),
-    ("small", "404", status(404), "BlobNotFound"),
-    ("small", "403", status(403), "AccessDenied"),
-    ("small", "damaged", damaged(4000), "InvalidLayer"),  # gzip sees it before the digest does
-    ("big", "404", status(404), "BlobNotFound"),
-    ("big", "403", status(403), "AccessDenied"),
-    ("token", "401", status(401), "AccessDenied"),
-    ("token", "403", status(403), "AccessDenied"),
-    ("token", "html", with_body(b"<html>Log in</html>"), "RegistryMisbehaved"),
-    ("manifest", "html", with_body(b"<html>Log in</html>"), "RegistryMisbehaved"),
-    ("small", "html", with_body(b"<html>Log in</html>"), "RegistryMisbehaved"),
-    ("small", "400", status(400), "RegistryMisbehaved"),
-    ("config", "400", status(400), "RegistryMisbehaved"),
-    ("manifest", "huge", huge(64 << 20), "LimitExceeded"),
-    ("config", "huge", huge(64 << 20), "SizeMismatch"),
-    ("small", "huge", huge(64 << 20), "SizeMismatch"),
-    ("small", "unknown-challenge", challenged("Negotiate"), "AccessDenied"),
-    ("manifest", "unknown-challenge", challenged("Negotiate"), "AccessDenied"),
-)
-"""No retry can help: what, its name, the fault every time, and the error."""
-TARGETS = ("token", "resolve", "manifest", "config", "big", "small")
+NewClient = Callable[[Settings], HttpRegistry]
+_IDLE = 0.3
+"""Seconds; all that is slow here is much faster, or much slower."""
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Faults for requests, in turn, and the error it must end in; empty: the image comes."""
-
-    name: str
-    faults: tuple[tuple[str, Fault], ...]
-    error: str = ""
-    lost: int = 0
-    """Bytes that may be sent twice."""
-    streams: int = 1
-    redirects: bool = False
-    cancelled_after: float = 0
-    """A first pull is cancelled after so many seconds."""
-
-
-def scripted() -> Iterator[Schedule]:
-    """All that are written down, each with its verdict."""
-    for target in TARGETS:
-        for name, kind in _helped_by_retry(target).items():
-            for count, error in ((1, ""), (TRIES, ""), (TRIES + 1, kind.error)):
-                yield Schedule(f"{target}-{name}-{count}-times", ((target, kind.fault),) * count, error)
-    for target in ("big", "small"):
-        for name, kind in CUTS.items():
-            for count in (1, 3 * TRIES):
-                faults = ((target, kind.fault),) * count
-                for streams in (1, 3):
-                    cuts = f"{target}-{name}-{count}-times-{streams}-streams"
-                    yield Schedule(cuts, faults, lost=count * kind.lost, streams=streams)
-                yield Schedule(
-                    f"{target}-{name}-{count}-times-elsewhere", faults, lost=count * kind.lost, redirects=True
-                )
-    for name, (odd, lost) in ODD.items():
-        yield Schedule(f"small-{name}", tuple(("small", fault) for fault in odd), lost=lost)
-    for target, name, fault, error in FOR_GOOD:
-        yield Schedule(f"{target}-{name}-for-good", ((target, fault),) * 20, error)
-    for target in ("big", "small"):
-        expired = ((target, cut(3000)), (target, status(403)))
-        yield Schedule(f"{target}-expired-address", expired, redirects=True)
-        yield Schedule(f"{target}-elsewhere-503", ((target, status(503)),) * TRIES, redirects=True)
-
-
-def random_one(seed: int) -> Schedule:
-    """Several faults at several places, and perhaps one that no retry helps against."""
-    chance = random.Random(seed)
-    redirects = chance.random() < 0.3
-    faults: list[tuple[str, Fault]] = []
-    lost = 0
-    for target in chance.sample(TARGETS, chance.randint(1, 4)):
-        kinds = _helped_by_retry(target) | (CUTS if target in BLOBS else {})
-        # The token is asked for while the name is resolved: their failures count together.
-        most = TRIES // 2 if target in ("token", "resolve") else TRIES
-        for name in chance.choices(list(kinds), k=chance.randint(1, most)):
-            faults.append((target, kinds[name].fault))
-            lost += kinds[name].lost
-    error = ""
-    if chance.random() < 0.2:
-        target, _, fault, error = chance.choice(
-            [each for each in FOR_GOOD if not (redirects and each[0] in BLOBS)]
-        )
-        faults += [(target, fault)] * 20
-    cancelled = chance.choice((0, 0, 0, chance.uniform(0.01, 0.3)))
-    if cancelled:
-        lost += len(BIG.raw) + len(SMALL.raw)  # what had been sent and not been read
-    streams = chance.choice((1, 3))
-    return Schedule(f"random-{seed}", tuple(faults), error, lost, streams, redirects, cancelled)
-
-
-def _helped_by_retry(target: str) -> dict[str, Kind]:
-    """The answer to a HEAD has no body that could be cut."""
-    return {
-        name: kind
-        for name, kind in HELPED_BY_RETRY.items()
-        if target != "resolve" or not name.endswith("-at-once")
-    }
-
-
-async def run(schedule: Schedule, directory: Path) -> list[str]:
-    """Pull while these faults happen, and then once more in peace; what was not as it must be."""
-    settings = Settings(
-        root=directory,
-        pauses=(0.001,) * TRIES,
-        idle_timeout=0.5,
-        streams=schedule.streams,
-        split_above=30_000,
-        workers=1,
+def is_one_sentence(text: str) -> bool:
+    """Something that can be shown to a user."""
+    return (
+        text.isprintable()
+        and not text.endswith((":", " ", "."))
+        and not re.search(r"Traceback|Errno|Error\(|Exception|None", text)
+        and 20 < len(text) < 400
     )
-    async with AsyncExitStack() as stack:
-        registry = await stack.enter_async_context(FakeRegistry())
-        storage = await stack.enter_async_context(FakeRegistry())
-        for each in (registry, storage):
-            each.add("app", "latest", APP)
-        registry.challenge_bearer(registry)
-        _script(registry, storage, schedule)
-        engine = await stack.enter_async_context(Engine(settings))
-        name = f"{registry.address}/app"
-        if schedule.cancelled_after:
-            with anyio.move_on_after(schedule.cancelled_after):
-                await _outcome(engine, name)
-        was_in_time = bool(await engine.images())
-        wrong = await _look(engine, directory, was_in_time)
-        ended = await _outcome(engine, name)
-        if ended != schedule.error and not was_in_time:
-            wrong.append(f"ended with {ended or 'an image'}, and not with {schedule.error or 'an image'}")
-        wrong += await _look(engine, directory, was_in_time or not ended)
-        for blob in BLOBS.values():
-            sent = sum(
-                exchange.sent
-                for server in (registry, storage)
-                for exchange in server.exchanges
-                if str(blob.digest) in exchange.seen.path and exchange.reply.status < 300
-            )
-            if not ended and sent > len(blob.raw) + schedule.lost:
-                wrong.append(f"{sent} bytes were sent of a layer of {len(blob.raw)}")
-        registry.forget()
-        storage.forget()
-        if ended := await _outcome(engine, name):
-            wrong.append(f"in peace it ended with {ended}")
-        return wrong + await _look(engine, directory, True)
 
 
-def _script(registry: FakeRegistry, storage: FakeRegistry, schedule: Schedule) -> None:
-    paths = {
-        "token": ("GET", "/token"),
-        "resolve": ("HEAD", "/manifests/latest"),
-        "manifest": ("GET", f"/manifests/{APP.manifest.digest}"),
-        "config": ("GET", f"/blobs/{APP.config.digest}"),
-        **{target: ("GET", f"/blobs/{blob.digest}") for target, blob in BLOBS.items()},
-    }
-    for target, fault in schedule.faults:
-        server = storage if schedule.redirects and target in BLOBS else registry
-        server.script(*paths[target], fault)
-    if schedule.redirects:
-        for target in BLOBS:
-            method, path = paths[target]
-            registry.script(method, path, *[redirected(f"{storage.url}/v2/app{path}")] * 200)
+@dataclass
+class Progress:
+    """What has come of a layer and is good: nobody needs to ask for it again."""
+
+    layer: Layer
+    good: int = 0
+    """A bit for each byte of the layer."""
+    spoilt: bool = False
+    """Wrong bytes were taken for right ones: it may be fetched anew, once."""
+    refusals: int = 0
+    """Answers of 416, after which it may be read from the start, and what is here be dropped."""
+
+    def asked_again(self, exchanges: Sequence[Exchange], *, alone: bool) -> Iterator[str]:
+        """What was asked for though it was here, as sentences; `alone` if there was one stream."""
+        for exchange in exchanges:
+            asked = exchange.seen.headers.get("Range", "all of it")
+            start, end = _extent(asked, len(self.layer.raw))
+            keeps_all = alone
+            if asked == "all of it" and self.refusals:
+                self.refusals -= 1
+            elif asked == "all of it" and self.spoilt:
+                self.good, self.spoilt = 0, False
+            else:
+                keeps_all |= asked == "all of it"
+                if again := (self.good & _bits(start, end)).bit_count():
+                    yield f"{again} bytes were here, and {asked} was asked for"
+            self._take(exchange, start, end, keeps_all=keeps_all)
+
+    def _take(self, exchange: Exchange, start: int, end: int, *, keeps_all: bool) -> None:
+        reply, raw = exchange.reply, self.layer.raw
+        self.refusals += reply.status == 416
+        if reply.status not in (200, 206) or (reply.status == 200 and "Content-Encoding" in reply.headers):
+            return
+        first = start if reply.status == 206 else 0
+        if (
+            reply.status == 206
+            and reply.headers.get("Content-Range") != f"bytes {start}-{end - 1}/{len(raw)}"
+        ):
+            return  # nobody takes these for what was asked for
+        if reply.status == 200 and (len(reply.body) != len(raw) and reply.length is None):
+            return
+        if reply.body[: exchange.sent] != raw[first : first + exchange.sent]:
+            self.spoilt = True
+        elif reply.ending != "reset" and (reply.status == 206 or keeps_all):
+            # A reset may take along what had arrived; one of several streams wants no more than its part.
+            self.good |= _bits(start, min(first + exchange.sent, end))
+
+    def kept_on(self, store: Path) -> Iterator[str]:
+        """Believe what is on the disk from now on; what is wrong with that, as sentences."""
+        before, self.good = self.good, 0
+        blob = store / "blobs/sha256" / self.layer.digest.hex
+        ingest = store / "ingest" / f"sha256-{self.layer.digest.hex}"
+        if blob.exists():
+            self.good = _bits(0, len(self.layer.raw))
+        elif ingest.exists():
+            content = ingest.read_bytes()
+            for start, end in _noted(ingest.with_name(f"{ingest.name}.written")) or [(0, len(content))]:
+                self.good |= _bits(start, min(end, len(content)))
+                if not self.spoilt and content[start:end] != self.layer.raw[start:end]:
+                    yield f"the bytes {start} to {end} on the disk are wrong"
+        elif self.spoilt:
+            self.spoilt = False  # and thrown away
+            return
+        if not self.spoilt and (lost := (before & ~self.good).bit_count()):
+            yield f"{lost} bytes had come, and are not on the disk"
 
 
-async def _outcome(engine: Engine, name: str) -> str:
-    """The class of the error that a pull ends with; empty for an image."""
-    try:
-        await engine.pull(name)
-    except EngineError as error:
-        return type(error).__name__ if "\n" not in str(error) else f"{type(error).__name__} in many lines"
-    return ""
+def _bits(start: int, end: int) -> int:
+    return ((1 << max(end - start, 0)) - 1) << start
 
 
-async def _look(engine: Engine, directory: Path, is_there: bool) -> list[str]:
-    """What is wrong with the store, when the image shall be there or not."""
-    wrong = []
-    if bool(await engine.images()) != is_there:
-        wrong.append(f"the image is {'not ' if is_there else ''}listed")
-    blobs = [path for path in (directory / "blobs").rglob("*") if path.is_file()]
-    wrong += [
-        f"blob {path.name} is not what it is called"
-        for path in blobs
-        if hashlib.sha256(path.read_bytes()).hexdigest() != path.name
-    ]
-    for file, blob in BLOBS.items():
-        path = directory / "layers" / "sha256" / blob.diff_id.hex / "fs" / file
-        content = path.read_bytes() if path.exists() else None
-        if content != FILES[file] and (content is not None or is_there):
-            wrong.append(f"the file {file} is not what it was")
-    return wrong
+def _extent(asked: str, size: int) -> tuple[int, int]:
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked)
+    return (int(match[1]), int(match[2]) + 1 if match[2] else size) if match else (0, size)
+
+
+def _noted(journal: Path) -> list[tuple[int, int]]:
+    """What a journal beside a partial blob says is in it: `start end` lines."""
+    if not journal.exists():
+        return []
+    pairs = [line.split() for line in journal.read_text().splitlines() if line]
+    return [(int(start), int(end)) for start, end in pairs]
+
+
+class Play:
+    """One schedule being played."""
+
+    def __init__(self, schedule: Schedule, root: Path, new_client: NewClient | None = None) -> None:
+        self.wrong: list[str] = []
+        self._schedule = schedule
+        self._new_client = new_client
+        self._root = root
+        self._progress = {name: Progress(each) for name, each in LAYERS.items()}
+        self._pull = anyio.CancelScope()
+        self.registry = FakeRegistry()
+        self.storage = FakeRegistry()
+
+    async def run(self) -> None:
+        """Pull until it ends otherwise than by a cancellation, and then in peace, twice."""
+        settings = Settings(
+            root=self._root,
+            pauses=(0.001,) * TRIES,
+            idle_timeout=_IDLE,
+            streams=self._schedule.streams,
+            split_above=30_000,
+            workers=1,
+            batch=self._schedule.batch,
+        )
+        client = self._new_client(settings) if self._new_client else None
+        async with self.registry, self.storage:
+            self._set_up()
+            async with client or nullcontext(), Engine(settings, registry=client) as engine:
+                engine.store.create()
+                while (ended := await self._pull_once(engine)) == "cancelled":
+                    await self._look(engine, has_image=False)
+                self._judge(ended)
+                await self._look(engine, has_image=ended is None)
+                self.registry.forget()
+                self.storage.forget()
+                if ended is not None:
+                    self._expect(await self._pull_once(engine) is None, "it does not succeed in peace")
+                    await self._look(engine, has_image=True)
+                    self.registry.forget()
+                await self._pull_once(engine)
+                methods = [seen.method for seen in self.registry.requests]
+                self._expect(methods == ["HEAD"], f"an image that is here costs {methods}")
+            for server in (self.registry, self.storage):
+                await server.wait_until_closed()
+
+    def _set_up(self) -> None:
+        self.registry.add("app", "latest", APP)
+        self.registry.challenge_bearer(self.registry)
+        if self._schedule.elsewhere:
+            self.registry.keep_blobs_at(self.storage)
+        own: dict[str, Fault] = {"cancel": self._cancel, "stale": challenged(self.registry.challenge or "")}
+        for target, fault in self._schedule.faults:
+            method, path = _PATHS[target]
+            server = self.storage if self._schedule.elsewhere and target in BLOBS else self.registry
+            server.script(method, path, own.get(fault) or FAULTS[fault])
+
+    def _cancel(self, reply: Reply) -> Reply:
+        self._pull.cancel()
+        return reply
+
+    async def _pull_once(self, engine: Engine) -> EngineError | str | None:
+        """The error it ended with, or "cancelled"; None for an image."""
+        error: EngineError | None = None
+        seen = [len(server.exchanges) for server in (self.registry, self.storage)]
+        with anyio.CancelScope() as self._pull:
+            try:
+                found = await engine.pull(f"{self.registry.address}/app")
+                self._expect((found.id, found.verified) == (APP.config.digest, "Yes"), "it is another image")
+            except EngineError as caught:
+                error = caught
+        done = self._exchanges()
+        new = [done[0][seen[0] :], done[1][seen[1] :]]
+        for name, progress in self._progress.items():
+            self._check_layer(name, progress, self._of(name, new))
+        for name, blob in (("manifest", APP.manifest), ("config", APP.config)):
+            whole = [each for each in self._of(name, new) if _is_whole(each, blob)]
+            self._expect(len(whole) <= 1, f"the {name} came {len(whole)} times")
+        return "cancelled" if self._pull.cancelled_caught else error
+
+    def _exchanges(self) -> tuple[list[Exchange], list[Exchange]]:
+        return self.registry.exchanges, self.storage.exchanges
+
+    def _of(self, name: str, exchanges: Sequence[Sequence[Exchange]]) -> list[Exchange]:
+        """Those with whoever has this."""
+        of_registry, of_storage = exchanges
+        method, path = _PATHS[name]
+        found = of_storage if self._schedule.elsewhere and name in BLOBS else of_registry
+        return [each for each in found if each.seen.method == method and path in each.seen.path]
+
+    def _check_layer(self, name: str, progress: Progress, exchanges: Sequence[Exchange]) -> None:
+        alone = self._schedule.streams == 1
+        # What the last request brought may not have been read when a pull was cancelled, or ended because
+        # of another layer.
+        complaints = list(progress.asked_again(exchanges[:-1], alone=alone))
+        certain = progress.good if alone else 0
+        complaints += progress.asked_again(exchanges[-1:], alone=alone)
+        progress.good &= certain
+        complaints += progress.kept_on(self._root)
+        self.wrong += [f"{name}: {complaint}" for complaint in complaints]
+
+    def _judge(self, ended: EngineError | str | None) -> None:
+        """Whether the schedule had to end so."""
+        wanted = self._schedule.ending
+        if not isinstance(ended, EngineError):
+            self._expect(not wanted, f"there is an image, and no error ({wanted})")
+            return
+        text = str(ended)
+        if not wanted:
+            self.wrong.append(f"there is no image: {text}")
+            return
+        kind, sentence = ENDINGS[wanted]
+        self._expect(type(ended) is kind, f"{type(ended).__name__}, and not {kind.__name__}: {text}")
+        for words in (sentence, self._schedule.words):
+            self._expect(re.search(words, text) is not None, f"'{text}' has no '{words}'")
+        self._expect(is_one_sentence(text), f"'{text}' is not one sentence")
+        self._expect(ended.exit_code == 1, f"its exit code is {ended.exit_code}")
+
+    async def _look(self, engine: Engine, *, has_image: bool) -> None:
+        """At the store, from outside."""
+        self.wrong += flaws(self._root)
+        images = await engine.images()
+        self._expect(len(images) == has_image, f"there are {len(images)} images")
+        files = layer_files(self._root)
+        self._expect(all(files[name] == _FILES.get(name) for name in files), "a file is not what it was")
+        if has_image:
+            self._expect(files == _FILES, f"the files are {sorted(files)}")
+            left = [path.name for path in (self._root / "ingest").iterdir()]
+            self._expect(not left, f"{left} was left in ingest/")
+
+    def _expect(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self.wrong.append(otherwise)
+
+
+def _is_whole(exchange: Exchange, blob: Blob) -> bool:
+    """It brought the whole document, at once and well."""
+    reply = exchange.reply
+    return (
+        (reply.status, reply.body, reply.length, reply.at) == (200, blob.raw, None, None)
+        and not reply.more
+        and exchange.sent == len(blob.raw)
+    )
+
+
+async def play(schedule: Schedule, directory: Path, new_client: NewClient | None = None) -> list[str]:
+    """What was not as it must be, as sentences; of a client of ours, or of one that is broken on purpose."""
+    played = Play(schedule, directory / "store", new_client)
+    with anyio.move_on_after(30) as scope:
+        await played.run()
+    return [*played.wrong, *(["it hangs"] if scope.cancelled_caught else [])]

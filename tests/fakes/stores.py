@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from stat import S_ISREG
 
-_INGEST = re.compile(r"sha256-[0-9a-f]{64}")
+_INGEST = re.compile(r"sha256-[0-9a-f]{64}(\.written)?")
 
 
 def flaws(root: Path) -> list[str]:

@@ -58,6 +58,7 @@ from aiodocker_lite.testing.faults import (
 from aiodocker_lite.testing.images import Blob, Image, Layer, compress, image, index, layer, layer_of, noise
 from aiodocker_lite.testing.messages import Reply
 from aiodocker_lite.testing.registry import FakeRegistry
+from tests.cases.faults import is_one_sentence
 from tests.fakes.stores import flaws, layer_files, visible
 from tests.fakes.tars import END, file, symlink
 from tests.pipeline.conftest import Disk
@@ -128,15 +129,6 @@ class Scene:
     def script(self, part: str, *faults: Fault) -> None:
         method, path = PARTS[part]
         self.registry.script(method, path, *faults)
-
-
-def is_one_sentence(text: str) -> bool:
-    return (
-        text.isprintable()
-        and not text.endswith((":", " ", "."))
-        and not re.search(r"Traceback|Errno|Error\(|Exception|None", text)
-        and 20 < len(text) < 400
-    )
 
 
 @pytest.fixture(scope="module")
