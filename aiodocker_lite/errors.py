@@ -66,12 +66,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+_FACT_MAX = 1000
+"""Characters of a fact that are shown: strangers can make a media type of megabytes."""
+_LISTED = 20
 _ANOTHER_ROOT = "choose another directory with --root or AIODOCKER_LITE_ROOT"
 
 
 def printable(text: str) -> str:
     """Escape what could move a terminal's cursor: the one place where strangers' text is disarmed."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _short(fact: Any) -> Any:
+    return f"{fact[:_FACT_MAX]}…" if isinstance(fact, str) and len(fact) > _FACT_MAX else fact
 
 
 @dataclass(eq=False)
@@ -85,7 +92,7 @@ class EngineError(Exception):
     retryable: ClassVar[bool] = False
 
     def __str__(self) -> str:
-        return printable(self.message.format_map(vars(self)))
+        return printable(self.message.format_map({name: _short(fact) for name, fact in vars(self).items()}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException would call the class with `self.args`, which is empty
@@ -408,7 +415,9 @@ class PlatformNotFound(ContentError):
     slug = "platform-not-found"
 
     def __str__(self) -> str:
-        offered = ", ".join(self.available) or "nothing that can be run"
+        offered = ", ".join(map(_short, self.available[:_LISTED])) or "nothing that can be run"
+        if len(self.available) > _LISTED:
+            offered += f" and {len(self.available) - _LISTED} more"
         return printable(f"no matching manifest for {self.wanted}: the image is there for {offered}")
 
 

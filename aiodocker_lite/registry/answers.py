@@ -98,6 +98,8 @@ def failure_of(registry: str, status: int, headers: Mapping[str, str], message: 
     """The error for a status that means the same whatever was asked for."""
     said = message or _phrase(status)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
+        if quota := quota_of(registry, headers):
+            said += f"; {quota.left} of {quota.limit} pulls left, counted over {quota.window / 3600:g} hours"
         return RateLimited(registry, said, pause_of(headers))
     if status == HTTPStatus.REQUEST_TIMEOUT or status >= 500:
         return RegistryUnavailable(registry, f"it answered {status} ({said})", pause_of(headers))

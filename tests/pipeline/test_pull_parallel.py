@@ -13,7 +13,7 @@ import pytest
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.events import Event, LayerDownloaded, LayerStarted, Retrying
 from aiodocker_lite.store.ingest import ingesting
-from aiodocker_lite.testing.faults import Fault, cut, redirected, status, unranged, with_headers
+from aiodocker_lite.testing.faults import Fault, cut, redirected, status, together, unranged, with_headers
 from aiodocker_lite.testing.images import image, layer, noise, write_layout
 from aiodocker_lite.testing.messages import Reply
 from aiodocker_lite.testing.registry import FakeRegistry
@@ -134,6 +134,17 @@ async def test_content_that_changed_after_a_cut_is_fetched_once_more(settings: S
         assert (await engine.pull(f"{registry.address}/app")).verified == "Yes"
         asked = [seen.headers.get("Range") for seen in registry.asked("GET", str(BIG.digest))]
         assert asked == [None, "bytes=100000-", None]
+
+
+async def test_another_etag_is_no_other_content(settings: Settings) -> None:
+    """R18: the digest decides; servers behind one name have tags of their own for the same bytes."""
+    async with FakeRegistry() as registry, Engine(settings) as engine:
+        registry.add("app", "latest", SMALL)
+        tagged = together(with_headers(ETag='"one"'), cut(100_000))
+        registry.script("GET", str(BIG.digest), tagged, with_headers(ETag='"two"'))
+        assert (await engine.pull(f"{registry.address}/app")).verified == "Yes"
+        asked = [seen.headers.get("Range") for seen in registry.asked("GET", str(BIG.digest))]
+        assert asked == [None, "bytes=100000-"]
 
 
 async def test_every_part_gets_its_own_address(in_parts: Settings) -> None:

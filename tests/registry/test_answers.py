@@ -110,6 +110,18 @@ def test_statuses_that_may_pass_are_tried_again(
         assert error.retry_after == 3
 
 
+def test_who_is_limited_is_told_how_much() -> None:
+    """R19: where the refusal says it; what it says in words stays."""
+    headers = {"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "0;w=21600"}
+    said = "docker.io limits the number of pulls: toomanyrequests: slow down"
+    assert str(failure_of("docker.io", 429, {}, "toomanyrequests: slow down")) == said
+    error = failure_of("docker.io", 429, headers, "toomanyrequests: slow down")
+    assert str(error) == f"{said}; 0 of 100 pulls left, counted over 6 hours"
+    assert str(failure_of("docker.io", 429, {**headers, "RateLimit-Limit": "many"}, "")).endswith(
+        "Too Many Requests"
+    )
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [

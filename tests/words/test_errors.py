@@ -32,6 +32,14 @@ def test_the_docstring_shows_the_tree() -> None:
     assert tree == {kind.__name__: kind.__bases__[0].__name__ for kind in ALL}
 
 
+def test_what_strangers_wrote_at_length_is_cut_in_the_sentence() -> None:
+    """And only there: the fact stays as it was."""
+    error = errors.UnsupportedMediaType("manifest 0123", "x" * 4_000_000)
+    assert str(error).endswith("xxx…', which is not supported")
+    assert len(str(error)) < 1100
+    assert len(error.media_type) == 4_000_000
+
+
 def test_slugs_are_unique() -> None:
     """As many slugs as classes."""
     kinds = [

@@ -152,6 +152,15 @@ def test_the_entry_for_a_platform_is_chosen(media_type: str) -> None:
     )
 
 
+def test_an_index_of_ten_thousand_platforms_is_looked_through_and_not_listed() -> None:
+    """R25: at most; the sentence has the first twenty."""
+    found = index(*[f"linux/a{number}" for number in range(10_000)])
+    with pytest.raises(PlatformNotFound) as caught:
+        choose_platform(found, Platform.parse("linux/s390x"))
+    assert len(caught.value.available) == 10_000
+    assert str(caught.value).endswith("linux/a18, linux/a19 and 9980 more")
+
+
 def config(**change: object) -> bytes:
     document = {
         "os": "linux",
