@@ -20,7 +20,7 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.testing import Exchange, FakeRegistry, Fault, Layer, Reply, challenged, image, layer
 from aiodocker_lite.testing.images import Blob, noise
-from tests.cases.fault_cases import BLOBS, ENDINGS, FAULTS, TRIES, Schedule
+from tests.cases.fault_cases import BLOBS, ENDINGS, FAULTS, STALLS, TRIES, Schedule
 from tests.fakes.stores import flaws, layer_files
 
 _FILES = {"big": noise(150_000, "big"), "small": noise(20_000, "small")}
@@ -35,8 +35,8 @@ _PATHS = {
     "address": ("GET", f"/blobs/{LAYERS['small'].digest}"),
 }
 NewClient = Callable[[Settings], HttpRegistry]
-_IDLE = 0.3
-"""Seconds; all that is slow here is much faster, or much slower."""
+_IDLE = {True: 0.5, False: 10.0}
+"""Seconds, where something stalls and where nothing does: a busy machine shall not look like a fault."""
 
 
 def is_one_sentence(text: str) -> bool:
@@ -151,7 +151,7 @@ class Play:
         settings = Settings(
             root=self._root,
             pauses=(0.001,) * TRIES,
-            idle_timeout=_IDLE,
+            idle_timeout=_IDLE[any(fault in STALLS for _, fault in self._schedule.faults)],
             streams=self._schedule.streams,
             split_above=30_000,
             workers=1,
@@ -280,6 +280,6 @@ def _is_whole(exchange: Exchange, blob: Blob) -> bool:
 async def play(schedule: Schedule, directory: Path, new_client: NewClient | None = None) -> list[str]:
     """What was not as it must be, as sentences; of a client of ours, or of one that is broken on purpose."""
     played = Play(schedule, directory / "store", new_client)
-    with anyio.move_on_after(30) as scope:
+    with anyio.move_on_after(60) as scope:
         await played.run()
     return [*played.wrong, *(["it hangs"] if scope.cancelled_caught else [])]
