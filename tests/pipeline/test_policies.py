@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 
 from aiodocker_lite import Engine
-from aiodocker_lite.errors import InvalidOption, NoSuchImage, PlatformNotFound, RegistryError
+from aiodocker_lite.errors import InvalidManifest, InvalidOption, NoSuchImage, PlatformNotFound, RegistryError
 from aiodocker_lite.events import Event, ImageReady, Quota
+from aiodocker_lite.manifest import OCI_INDEX
 from aiodocker_lite.options import PullPolicy
 from aiodocker_lite.testing.faults import with_headers
-from aiodocker_lite.testing.images import Image, image, layer
+from aiodocker_lite.testing.images import Blob, Image, Index, image, layer
 from aiodocker_lite.testing.registry import FakeRegistry
 
 OLD, NEW = image(layer({"a": b"old"})), image(layer({"a": b"new"}))
@@ -124,3 +126,20 @@ async def test_the_pulls_that_are_left_are_told(engine: Engine, registry: FakeRe
     events = []
     await engine.pull(name, progress=events.append)
     assert [type(event) for event in events] == [ImageReady]
+
+
+@pytest.mark.parametrize("depth", [3, 4])
+async def test_an_index_leads_to_another_but_not_for_ever(
+    engine: Engine, registry: FakeRegistry, depth: int
+) -> None:
+    """R25: three in a row are followed."""
+    top = OLD.manifest
+    for _ in range(depth):
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [top.descriptor.to_json()]}
+        top = Blob(OCI_INDEX, json.dumps(document).encode())
+        registry.add("app", "latest", Index(top, ()))
+    if depth == 3:
+        assert (await engine.pull(f"{registry.address}/app")).id == OLD.config.digest
+    else:
+        with pytest.raises(InvalidManifest, match="it is an index in an index in an index"):
+            await engine.pull(f"{registry.address}/app")

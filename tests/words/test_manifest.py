@@ -116,6 +116,19 @@ def test_other_media_types_are_named() -> None:
         read(manifest(mediaType=...), "application/json")
 
 
+def test_content_that_is_said_inline_is_never_taken() -> None:
+    """R12: `data` may disagree with the digest; only bytes that have the digest count."""
+    said = entry(OCI_LAYER, data="ZXZpbA==")
+    assert Descriptor.from_json(said, "it") == Descriptor.from_json(entry(OCI_LAYER), "it")
+
+
+def test_no_more_than_ten_thousand_entries_of_an_index_are_read() -> None:
+    """R25: as of layers."""
+    many = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry(OCI_MANIFEST)] * 10_001}
+    with pytest.raises(LimitExceeded, match=r"the number of manifests in .* exceeds its limit: 10001"):
+        read(many, OCI_INDEX)
+
+
 def test_bytes_are_checked_against_their_promise() -> None:
     """Digest and size, for manifests as for configurations."""
     raw = json.dumps(manifest()).encode()
