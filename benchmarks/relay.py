@@ -13,10 +13,10 @@ import ctypes
 import fcntl
 import os
 import random
+import select
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -28,6 +28,8 @@ _CSUM_AND_TSO = 0x1 | 0x2
 _CLONE_NEWNET = 0x40000000
 _QUEUE = 0.05
 """Seconds of traffic that wait for their turn; what comes when so many do is lost, as in a router."""
+_STEP = 0.001
+_PACKET = 1 << 17
 
 
 def attach(namespace: str, address: str) -> int:
@@ -35,7 +37,7 @@ def attach(namespace: str, address: str) -> int:
     with Path(f"/run/netns/{namespace}").open() as file:
         if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "setns")
-    fd = os.open("/dev/net/tun", os.O_RDWR)
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
     fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", b"wire0", flags))
     fcntl.ioctl(fd, _TUNSETOFFLOAD, _CSUM_AND_TSO)
@@ -44,39 +46,69 @@ def attach(namespace: str, address: str) -> int:
     return fd
 
 
-def carry(source: int, target: int, rate: float, delay: float, loss: float) -> None:
-    """One direction, for ever: `rate` in bytes a second, `delay` in seconds."""
-    on_the_way: deque[tuple[float, bytes]] = deque()
-    more = threading.Semaphore(0)
+class Direction:
+    """One way through the link: `rate` in bytes a second, `delay` in seconds."""
 
-    def deliver() -> None:
+    def __init__(self, source: int, target: int, rate: float, delay: float, loss: float) -> None:
+        self.on_the_way: deque[tuple[float, memoryview]] = deque()
+        self._source, self._target = source, target
+        self._rate, self._delay, self._loss = rate, delay, loss
+        self._free = 0.0
+        self._buffers: list[bytearray] = []
+
+    def take(self, now: float) -> None:
+        """Everything that was sent until now sets out."""
         while True:
-            more.acquire()
-            due, packet = on_the_way.popleft()
-            time.sleep(max(0.0, due - time.monotonic()))
-            os.write(target, packet)
+            buffer = self._buffers.pop() if self._buffers else bytearray(_PACKET)
+            try:
+                size = os.readv(self._source, [buffer])
+            except BlockingIOError:
+                self._buffers.append(buffer)
+                return
+            self._free = max(self._free, now)
+            if self._free - now > _QUEUE or (self._loss and random.random() < self._loss):
+                self._buffers.append(buffer)
+                continue
+            self._free += size / self._rate
+            self.on_the_way.append((self._free + self._delay, memoryview(buffer)[:size]))
 
-    threading.Thread(target=deliver, daemon=True).start()
-    free = 0.0
+    def deliver(self, now: float) -> None:
+        """What should be there by now arrives."""
+        while self.on_the_way and self.on_the_way[0][0] <= now:
+            _, packet = self.on_the_way.popleft()
+            os.write(self._target, packet)
+            buffer = packet.obj
+            assert isinstance(buffer, bytearray)
+            self._buffers.append(buffer)
+
+
+def carry(ends: tuple[int, int], rate: float, delay: float, loss: float) -> None:
+    """Both directions, until whoever started us has ended.
+
+    In steps of a millisecond and by one thread, for the tools that are measured need the
+    processor themselves.
+    """
+    watched = [*ends, sys.stdin.fileno()]
+    # What comes waits for half a step on the average, and what is due as well.
+    ways = [Direction(*pair, rate, delay - _STEP, loss) for pair in (ends, ends[::-1])]
     while True:
-        packet = os.read(source, 1 << 17)
+        if (
+            not any(way.on_the_way for way in ways)
+            and sys.stdin.fileno() in select.select(watched, [], [])[0]
+        ):
+            return
         now = time.monotonic()
-        free = max(free, now)
-        if free - now > _QUEUE or random.random() < loss:
-            continue
-        free += len(packet) / rate
-        on_the_way.append((free + delay, packet))
-        more.release()
+        for way in ways:
+            way.take(now)
+            way.deliver(now)
+        time.sleep(_STEP)
 
 
 def main() -> None:
     client, server, mbit, milliseconds, loss = sys.argv[1:]
     ends = attach(client, CLIENT), attach(server, SERVER)
     print("ready", flush=True)
-    rate, delay = float(mbit) * 1e6 / 8, float(milliseconds) / 2000
-    for source, target in (ends, ends[::-1]):
-        threading.Thread(target=carry, args=(source, target, rate, delay, float(loss)), daemon=True).start()
-    sys.stdin.read()  # until whoever started us has ended
+    carry(ends, float(mbit) * 1e6 / 8, float(milliseconds) / 2000, float(loss))
 
 
 if __name__ == "__main__":
