@@ -101,7 +101,7 @@ class Settings:
     authfile: Path | None = None
     """The one file with credentials, in the place of ``REGISTRY_AUTH_FILE`` and docker's and podman's own."""
     downloads: int = 6
-    """Download slots: requests for layers that are answered at once."""
+    """Download slots: requests for layers that are answered at once. No host gets many more connections."""
     streams: int = 4
     """How many of them one large layer may have while nobody else wants them; 1 for none but its own."""
     split_above: int = 32 << 20

@@ -23,6 +23,8 @@ _CONNECT_MAX = 30.0
 _HEADER_MAX = 32 * 1024
 _BUFFER = 256 * 1024
 """Bytes of a body that are kept before the socket is left alone; more costs memory and saves no time."""
+_BESIDES = 4
+"""Connections to one host besides those of all download slots: a manifest never waits for a layer."""
 
 
 class NotPublic(OSError):
@@ -45,6 +47,7 @@ class Connections:
 
     def __init__(self, settings: Settings) -> None:
         self._idle = settings.idle_timeout
+        self._per_host = settings.downloads + _BESIDES
         self._proxies = Proxies(os.environ)
         self._sessions: dict[tuple[bool, URL | None], aiohttp.ClientSession] = {}
 
@@ -106,7 +109,9 @@ class Connections:
         """Sets of connections: what was checked when it was dialled is not mixed with what was not."""
         if (public_only, socks) not in self._sessions:
             self._sessions[public_only, socks] = aiohttp.ClientSession(
-                connector=_socks_connector(socks) if socks else _connector(public_only),
+                connector=_socks_connector(socks, self._per_host)
+                if socks
+                else _connector(public_only, self._per_host),
                 response_class=Response,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # a blob is the bytes that have the digest
@@ -118,9 +123,10 @@ class Connections:
         return self._sessions[public_only, socks]
 
 
-def _connector(public_only: bool) -> aiohttp.TCPConnector:
-    # No limit: how much is asked at once is for those to decide who ask.
-    return aiohttp.TCPConnector(limit=0, socket_factory=_public_socket if public_only else None)
+def _connector(public_only: bool, per_host: int) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(
+        limit=0, limit_per_host=per_host, socket_factory=_public_socket if public_only else None
+    )
 
 
 def _public_socket(info: AddrInfoType) -> socket.socket:
@@ -137,7 +143,7 @@ def _may_be_public(url: URL) -> bool:
     return literal(host) is None or is_public(host)
 
 
-def _socks_connector(proxy: URL) -> aiohttp.TCPConnector:
+def _socks_connector(proxy: URL, per_host: int) -> aiohttp.TCPConnector:
     try:
         import python_socks
         from aiohttp_socks import ProxyConnector
@@ -155,6 +161,7 @@ def _socks_connector(proxy: URL) -> aiohttp.TCPConnector:
         password=proxy.password,
         rdns=is_5 or proxy.scheme == "socks4a",
         limit=0,
+        limit_per_host=per_host,
     )
 
 

@@ -34,6 +34,19 @@ async def read_layer(registry: HttpRegistry, fake: FakeRegistry, app: Image) -> 
         return b"".join([chunk async for chunk in chunks])
 
 
+# --- connections ---------------------------------------------------------------------------
+
+
+async def test_one_host_gets_a_bounded_number_of_connections(fake: FakeRegistry, client: NewClient) -> None:
+    """However many images are asked for at once, and a few more than layers may have."""
+    registry = client(downloads=2)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(registry.resolve, fake.reference("app"))
+    assert len(fake.requests) >= 50
+    assert 2 < len({seen.peer for seen in fake.requests}) <= 6
+
+
 # --- redirects -----------------------------------------------------------------------------
 
 
