@@ -78,10 +78,13 @@ async def bring_layers(
     retries = retries or Retries((), 0)
     pairs = dict.fromkeys(check_pairs(manifest, config))
     with one_error():
-        async with anyio.create_task_group() as tasks:
-            for blob, diff_id in sorted(pairs, key=lambda pair: pair[0].size, reverse=True):
-                layer = _Layer(blob, diff_id, open_blob(blob), blame, retries)
-                tasks.start_soon(_bring_layer, layer, tools, progress)
+        async with anyio.create_task_group() as syncing:
+            syncing.start_soon(tools.store.sealer.sync_ahead)
+            async with anyio.create_task_group() as tasks:
+                for blob, diff_id in sorted(pairs, key=lambda pair: pair[0].size, reverse=True):
+                    layer = _Layer(blob, diff_id, open_blob(blob), blame, retries)
+                    tasks.start_soon(_bring_layer, layer, tools, progress)
+            syncing.cancel_scope.cancel()
     for count in range(1, len(config.diff_ids) + 1):
         await _join_uppermost(config.diff_ids[:count], tools)
 

@@ -15,6 +15,8 @@ from aiodocker_lite.store.durable import store_errors, sync_directory, sync_file
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.paths import Paths
 
+_AHEAD = 0.5
+
 
 @dataclass(slots=True, eq=False)
 class _Finished:
@@ -59,6 +61,16 @@ class Sealer:
                     await mine.done.wait()
         if mine.error is not None:
             raise mine.error
+
+    async def sync_ahead(self) -> None:
+        """Never return: sync now and then, so that the sync before a seal finds little left to write.
+
+        Raises DiskFull, StoreUnwritable: an error of the disk is told once, and this may be the one to hear it.
+        """
+        while True:
+            await anyio.sleep(_AHEAD)
+            with store_errors(self._paths.root):
+                await to_thread.run_sync(self._sync)
 
     def _seal_all(self, batch: list[_Finished]) -> None:
         try:

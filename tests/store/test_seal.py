@@ -41,6 +41,21 @@ async def main():
 
 anyio.run(main)
 """
+AHEAD = """
+import anyio, sys
+from pathlib import Path
+from aiodocker_lite.errors import StoreError
+from aiodocker_lite.store import Store
+
+async def main():
+    try:
+        with anyio.move_on_after(1):
+            await Store(Path(sys.argv[1])).create().sealer.sync_ahead()
+    except StoreError as error:
+        print(error)
+
+anyio.run(main)
+"""
 CONTENTS = [b"a", b"b", b"c"]
 
 
@@ -104,6 +119,18 @@ def test_many_layers_cost_few_syncs(tmp_path: Path) -> None:
     assert traced(MANY, tmp_path / "store", log=log) == ""
     assert 1 <= log.read_text().count("syncfs(") <= 3
     assert sum(is_whole(Store(tmp_path / "store"), b"%d" % number) for number in range(10)) == 10
+
+
+def test_what_was_written_is_synced_before_anybody_seals(tmp_path: Path) -> None:
+    """So that little is left to write when the last layer is there."""
+    log = tmp_path / "log"
+    assert traced(AHEAD, tmp_path / "store", log=log) == ""
+    assert "syncfs(" in log.read_text()
+
+
+def test_an_error_that_a_sync_ahead_hears_is_not_kept(tmp_path: Path) -> None:
+    """The kernel tells it once, and the sync before the seal would not hear of it (S05)."""
+    assert "Input/output error" in traced(AHEAD, tmp_path, fault="syncfs:error=EIO")
 
 
 def test_a_failed_sync_publishes_nothing(tmp_path: Path) -> None:
