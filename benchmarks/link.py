@@ -103,8 +103,11 @@ def running(words: Sequence[str], answers: Sequence[str]) -> Iterator[None]:
 
 
 def make_layer(path: Path, megabytes: int) -> Path:
-    """A tar of files of one megabyte that do not compress."""
+    """A tar of files of one megabyte that do not compress, in a directory."""
     with tarfile.open(path, "w") as tar:
+        directory = tarfile.TarInfo(path.stem)
+        directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(directory)
         for number in range(megabytes):
             file = path.with_name("noise")
             file.write_bytes(os.urandom(1_000_000))
