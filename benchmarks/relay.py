@@ -29,6 +29,7 @@ _CLONE_NEWNET = 0x40000000
 _QUEUE = 0.05
 """Seconds of traffic that wait for their turn; what comes when so many do is lost, as in a router."""
 _STEP = 0.001
+"""Seconds between two looks at the link, each of which takes and delivers all there is."""
 _PACKET = 1 << 17
 
 
@@ -85,8 +86,7 @@ class Direction:
 def carry(ends: tuple[int, int], rate: float, delay: float, loss: float) -> None:
     """Both directions, until whoever started us has ended.
 
-    In steps of a millisecond and by one thread, for the tools that are measured need the
-    processor themselves.
+    In steps and by one thread, for the tools that are measured need the processor themselves.
     """
     watched = [*ends, sys.stdin.fileno()]
     # What comes waits for half a step on the average, and what is due as well.
