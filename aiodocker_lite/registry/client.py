@@ -45,6 +45,8 @@ from aiodocker_lite.verify import verify
 
 _AUTH_ROUNDS = 2
 _GONE = (401, 403, 404, 410)
+_RENEWALS = 5
+"""More than one, for some addresses are good for one request, and aiohttp repeats one that was hung up on."""
 _ACCEPT = {"Accept": ", ".join(INDEXES + MANIFESTS)}
 
 
@@ -230,7 +232,9 @@ class HttpRegistry:
         offset, end = extent
         path, headers = f"blobs/{blob.digest}", range_header(offset, end, blob.size)
         answer = await stack.enter_async_context(self._ask("GET", place, reference, path, headers))
-        if answer.status in _GONE and not answer.at_home:
+        for _ in range(_RENEWALS):
+            if answer.status not in _GONE or answer.at_home:
+                break
             # A signed address that ran out: the registry gives a new one.
             await stack.aclose()
             answer = await stack.enter_async_context(self._ask("GET", place, reference, path, headers))

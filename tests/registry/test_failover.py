@@ -96,7 +96,7 @@ async def test_the_first_mirror_is_asked_and_nobody_else(scene: Scene, app: Imag
         (cut(0), "the connection was cut"),
         (cut(0, "stall"), "it stopped answering"),
         (with_body(b"<html>"), "'text/html'"),
-        (redirected("file:///etc/passwd"), "no URL"),
+        (redirected("file:///etc/passwd"), "to a 'file:' address"),
     ],
 )
 async def test_a_mirror_that_fails_is_passed_over(
