@@ -77,8 +77,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _short(fact: Any) -> Any:
-    return f"{fact[:_FACT_MAX]}…" if isinstance(fact, str) and len(fact) > _FACT_MAX else fact
+def shortened(text: str) -> str:
+    """The beginning of it, where it is longer than anybody reads."""
+    return text if len(text) <= _FACT_MAX else f"{text[:_FACT_MAX]}…"
 
 
 @dataclass(eq=False)
@@ -92,7 +93,8 @@ class EngineError(Exception):
     retryable: ClassVar[bool] = False
 
     def __str__(self) -> str:
-        return printable(self.message.format_map({name: _short(fact) for name, fact in vars(self).items()}))
+        facts = {k: shortened(fact) if isinstance(fact, str) else fact for k, fact in vars(self).items()}
+        return printable(self.message.format_map(facts))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException would call the class with `self.args`, which is empty
@@ -415,7 +417,7 @@ class PlatformNotFound(ContentError):
     slug = "platform-not-found"
 
     def __str__(self) -> str:
-        offered = ", ".join(map(_short, self.available[:_LISTED])) or "nothing that can be run"
+        offered = shortened(", ".join(self.available[:_LISTED])) or "nothing that can be run"
         if len(self.available) > _LISTED:
             offered += f" and {len(self.available) - _LISTED} more"
         return printable(f"no matching manifest for {self.wanted}: the image is there for {offered}")

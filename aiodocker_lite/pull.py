@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from aiodocker_lite import events
 from aiodocker_lite.bring import Tools, bring_layers
-from aiodocker_lite.errors import InvalidManifest, PlatformNotFound, RegistryError
+from aiodocker_lite.errors import InvalidManifest, PlatformNotFound, RegistryError, shortened
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.fetch.retries import Retries
@@ -113,7 +113,7 @@ def check_platform(
         return
     if strict:
         raise PlatformNotFound(str(platform), (str(config.platform),))
-    text = f"Warning: {name} is an image for {config.platform}, and {platform} was expected."
+    text = f"Warning: {name} is an image for {shortened(str(config.platform))}, and {platform} was expected."
     progress(events.Notice(text))
 
 
