@@ -64,7 +64,7 @@ def registry(work: Path) -> Iterator[None]:
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {work}/registry}}}}\n"
         "http: {addr: 0.0.0.0:5000}\n"
     )
-    words = at(SERVER_SIDE, "docker-registry", "serve", str(config))
+    words = at(SERVER_SIDE, "nice", "-n", "-15", "docker-registry", "serve", str(config))
     with running(words, at(SERVER_SIDE, "curl", "-sf", "http://127.0.0.1:5000/v2/")):
         yield
 

@@ -107,6 +107,8 @@ def carry(ends: tuple[int, int], rate: float, delay: float, loss: float) -> None
 def main() -> None:
     client, server, mbit, milliseconds, loss = sys.argv[1:]
     ends = attach(client, CLIENT), attach(server, SERVER)
+    # A link does not become slow because a tool at its end is busy.
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     print("ready", flush=True)
     carry(ends, float(mbit) * 1e6 / 8, float(milliseconds) / 2000, float(loss))
 
