@@ -116,7 +116,7 @@ def fresh_ext4(work: Path) -> Iterator[Path]:
         ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", image], check=True
     )
     # Straight to the disk: else what is synced is copied once more, which takes as long as to unpack it.
-    words = ["losetup", "--find", "--show", "--direct-io=on", image]
+    words = ["losetup", "--find", "--show", "--direct-io=on", str(image)]
     device = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     subprocess.run(["mount", device, place], check=True)
     try:
