@@ -114,7 +114,8 @@ async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
     store, blob = tools.store, layer.blob
     async with store.bringing(blob.digest, layer.diff_id, lambda: progress(events.Waiting(blob.digest))):
         record = store.layers.find(layer.diff_id, str(tools.owners))
-        if record is not None and record.blob == blob.digest and store.blobs.has(blob.digest, blob.size):
+        if record is not None and _has_enough(record, blob, tools):
+            discard(store.paths.ingest(blob.digest))  # of a pull that was killed
             progress(events.LayerExists(blob.digest, blob.size))
             return
         ingest = store.paths.ingest(blob.digest)
@@ -132,6 +133,13 @@ async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
                     raise
                 layer = replace(layer, in_parts=False)
                 progress(events.Retrying(f"layer {blob.digest.short}", str(error), 0))
+
+
+def _has_enough(record: LayerRecord, blob: Descriptor, tools: Tools) -> bool:
+    """Nothing needs to be brought of a layer that is unpacked."""
+    if tools.settings.discard_blobs and record.listing is not None:
+        return True
+    return record.blob == blob.digest and tools.store.blobs.has(blob.digest, blob.size)
 
 
 class _Counted:
@@ -166,7 +174,10 @@ async def _bring_bytes(layer: _Layer, tools: Tools, progress: Progress) -> None:
                     _Unpacking(layer, path, directory), ingest, tools, progress
                 )
         record = record_of(diff_id, blob.digest, unpacked, tools)
-        await store.sealer.seal(None if has_blob else blob.digest, None if has_layer else record)
+        keeps_blob = not has_blob and record.listing is None
+        await store.sealer.seal(blob.digest if keeps_blob else None, None if has_layer else record)
+        if not (has_blob or keeps_blob):
+            await to_thread.run_sync(discard, path)
     progress(events.LayerReady(blob.digest, blob.size, unpacked.entries))
 
 
@@ -182,6 +193,7 @@ def record_of(diff_id: Digest, blob: Digest, unpacked: Unpacked, tools: Tools) -
         describes_root=unpacked.describes_root,
         loose_ends=unpacked.loose_ends,
         unapplied=unpacked.unapplied,
+        listing=None if unpacked.listing is None else Digest.parse(unpacked.listing),
     )
 
 
@@ -250,6 +262,7 @@ async def _unpack(
         unpacking.directory,
         tools.settings.limits,
         tools.owners.privileged,
+        listed=tools.settings.discard_blobs,
     )
     return await tools.unpackers.unpack(
         job, wait_beyond, lambda n: progress(events.LayerUnpacked(blob.digest, n, blob.size))

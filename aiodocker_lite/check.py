@@ -1,7 +1,8 @@
 """What is in the store against what it should be: every document, blob and unpacked file of an image.
 
 The blob is the record: each layer is unpacked from it once more, as an outline without content, and
-compared (`layer/outline.py`). So one pass checks the blob, its diff ID and all files. What is
+compared (`layer/outline.py`). So one pass checks the blob, its diff ID and all files. Where the blob is not
+kept, there is a list of all files (`layer/listing.py`). What is
 damaged is set aside: it is not used any more, and the next pull, or `mend.py`, brings it anew.
 """
 
@@ -26,7 +27,7 @@ from aiodocker_lite.errors import (
     Uncheckable,
     one_error,
 )
-from aiodocker_lite.layer.pool import Differences, Job, JoinJob, Model, notes_of
+from aiodocker_lite.layer.pool import Differences, Job, JoinJob, ListJob, Model, notes_of
 from aiodocker_lite.layer.unpack import Unpacked
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
 from aiodocker_lite.store.layers import LayerRecord
@@ -113,12 +114,15 @@ class Checker:
 
     async def _layer(self, blob: Descriptor, diff_id: Digest) -> list[Flaw]:
         store, path = self._store, self._store.paths.blob(blob.digest)
-        if not store.blobs.has(blob.digest, blob.size):
-            return [Flaw("blob", blob.digest, _WRONG if path.exists() else _MISSING)]
         record = store.layers.find(diff_id)
+        has_blob = store.blobs.has(blob.digest, blob.size)
+        if not has_blob and (path.exists() or record is None or record.listing is None):
+            return [Flaw("blob", blob.digest, _WRONG if path.exists() else _MISSING)]
         if record is not None and record.owners != str(self._tools.owners):
             raise Uncheckable(diff_id.short, "it was unpacked for other user ids than this user has now")
         try:
+            if record is not None and record.listing is not None and not has_blob:
+                return await self._compare_with_list(record, record.listing)
             if record is not None:
                 return await self._compare(blob, record)
             job = self._job(blob, diff_id, None)
@@ -130,6 +134,15 @@ class Checker:
         reason = "its record is damaged" if store.paths.layer(diff_id).exists() else _MISSING
         return [Flaw("layer", diff_id, reason)]
 
+    async def _compare_with_list(self, record: LayerRecord, listing: Digest) -> list[Flaw]:
+        """Compare an unpacked layer whose blob is not kept with what was written down of it."""
+        layers, diff_id = self._store.layers, record.diff_id
+        job = ListJob(diff_id, layers.files(diff_id), listing)
+        flaws = _flaws(diff_id, await self._tools.unpackers.compare_known(job))
+        if not flaws:
+            await to_thread.run_sync(layers.renew, record.renewed())
+        return flaws
+
     async def _compare(self, blob: Descriptor, record: LayerRecord) -> list[Flaw]:
         """Compare an unpacked layer with its blob; of one that is as it should be the record is new then."""
         layers, diff_id = self._store.layers, record.diff_id
@@ -138,6 +151,7 @@ class Checker:
             unpacked, flaws = await self._compare_quickly(blob, record, staging)
             await to_thread.run_sync(unstage)
         if not flaws:
+            unpacked = replace(unpacked, listing=None if record.listing is None else str(record.listing))
             await to_thread.run_sync(layers.renew, record_of(diff_id, blob.digest, unpacked, self._tools))
         return flaws
 
@@ -222,7 +236,7 @@ class Checker:
                     actual,
                 )
                 if actual is not None:
-                    flaws = _flaws(diff_id, await self._tools.unpackers.compare_joint(job))
+                    flaws = _flaws(diff_id, await self._tools.unpackers.compare_known(job))
                 else:
                     needed = await self._tools.unpackers.join(job)
                     flaws = [Flaw("layer", diff_id, f"what joins it to those below: {_MISSING}")] * needed

@@ -113,6 +113,7 @@ class Engine:
         A platform that is named here is insisted on. Raises InvalidReference, RegistryError, ContentError, StoreError. Cancelling keeps what
         was downloaded; the next pull continues there.
         """
+        from aiodocker_lite.fit import make_room
         from aiodocker_lite.pull import pull
 
         events.check(progress)
@@ -123,7 +124,7 @@ class Engine:
         await tools.unpackers.warm_up()
         registry = await self._open_registry()
         try:
-            return await pull(
+            found = await pull(
                 reference, registry, tools, platform=wanted, strict=platform is not None, progress=progress
             )
         except DiskFull as error:
@@ -131,6 +132,10 @@ class Engine:
                 f"what was downloaded is kept in {self.store.paths.ingests}, and the same command continues there"
             )
             raise
+        self.store.images.touch(found)
+        if self.settings.max_store is not None:
+            await make_room(self.store, self.settings.max_store, found, progress)
+        return found
 
     async def load(
         self,
@@ -303,6 +308,7 @@ class Engine:
                     f"the detected host platform ({here}) and no specific platform was requested"
                 )
             )
+        self.store.images.touch(found)
         return found
 
     @asynccontextmanager
@@ -335,9 +341,13 @@ class Engine:
         found = await self.find_or_pull(image, pull=pull, platform=platform, progress=progress)
         owners = await self._find_owners()
         if found.verified != "No" and not self.store.has_unpacked(found.config.diff_ids, str(owners)):
-            from aiodocker_lite.owners import unpack_again
+            if self.store.images.has_blobs(found) or not found.names:
+                from aiodocker_lite.owners import unpack_again
 
-            await unpack_again(found, self._open_tools, progress)
+                await unpack_again(found, self._open_tools, progress)
+            else:
+                found = await self.pull(found.names[0], platform=platform, progress=progress)
+        self.store.images.touch(found)
         on_found(found)
         async with start(found, argv, options, streams, self.store, ladder, owners, progress) as running:
             yield running

@@ -39,7 +39,8 @@
     │   ├── StoreCorrupt
     │   ├── Uncheckable
     │   ├── Irreparable
-    │   └── DiskFull
+    │   ├── DiskFull
+    │   └── DoesNotFit
     ├── ArchiveUnwritable      an archive of ours cannot be written where it should be
     ├── WorkerDied             an unpacking process ended without a word
     ├── WorkerNotStarted
@@ -609,6 +610,20 @@ class DiskFull(StoreError):
     slug = "disk-full"
     message = "no space left while writing {path}: {reason}"
     hint = "free some space and run the same command again"
+
+
+@dataclass(eq=False)
+class DoesNotFit(StoreError):
+    """There is not the room that an image needs, so it was not begun."""
+
+    name: str
+    path: str
+    needed: str
+    free: str
+
+    slug = "does-not-fit"
+    message = "{name} does not fit into {path}: {needed}, and {free}"
+    hint = "remove something (see `df` and `prune`), or choose another directory with --root"
 
 
 @dataclass(eq=False)

@@ -20,6 +20,7 @@ from aiodocker_lite.bring import Tools, bring_layers
 from aiodocker_lite.errors import ContentError
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
+from aiodocker_lite.fit import check_room
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.platforms import Platform
@@ -78,6 +79,7 @@ async def load(
 
 async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress) -> Image:
     manifest, config = archived.manifest, archived.config
+    check_room(_title(archived), manifest, config, tools)
     progress(events.Resolved(_title(archived), manifest.digest, config.platform, manifest.layers))
 
     def open_blob(layer: Descriptor) -> OpenAt:

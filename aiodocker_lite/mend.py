@@ -121,6 +121,9 @@ async def _bring(source: _Source, promised: Descriptor, tools: Tools, progress: 
     except StoreCorrupt:
         config = await source.config(manifest)
     await to_thread.run_sync(images.put, manifest, config)
+    records = map(tools.store.layers.find, config.diff_ids)
+    if any(record is not None and record.listing is not None for record in records):
+        tools = replace(tools, settings=replace(tools.settings, discard_blobs=True))
     await bring_layers(
         manifest, config, source.open_blob, tools, progress, retries=source.retries, blame=source.blame
     )

@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from anyio import to_thread
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import ContainerRunning, NoSuchContainer
-from aiodocker_lite.image import Image
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store import Store
-from aiodocker_lite.store.usage import content_sizes, parts, tree_size
+from aiodocker_lite.store.usage import content_sizes, parts, paths_of, tree_size
 
 T = TypeVar("T")
 
@@ -111,7 +109,7 @@ def usage(store: Store) -> list[Room]:
     used = {container.manifest for container in containers}
     in_use = [image for image in images if image.manifest.digest in used]
     content = content_sizes(store.paths, store.layers)
-    kept = {path for image in in_use for path in _paths_of(image, store)}
+    kept = {path for image in in_use for path in paths_of(image, store.paths)}
     kept |= {store.paths.layer(diff_id) for container in containers for diff_id in container.layers}
     downloads = parts(store.paths)
     return [
@@ -129,11 +127,6 @@ def usage(store: Store) -> list[Room]:
             *_sums({part: part.size for part in downloads}, lambda part: not part.active),
         ),
     ]
-
-
-def _paths_of(image: Image, store: Store) -> list[Path]:
-    blobs = (image.manifest.digest, image.config.digest, *(layer.digest for layer in image.manifest.layers))
-    return [*map(store.paths.blob, blobs), *map(store.paths.layer, image.config.diff_ids)]
 
 
 def _sums(sizes: Mapping[T, int], can_go: Callable[[T], bool]) -> tuple[int, int]:

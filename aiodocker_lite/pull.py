@@ -16,6 +16,7 @@ from aiodocker_lite.errors import InvalidManifest, PlatformNotFound, RegistryErr
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.fetch.retries import Retries
+from aiodocker_lite.fit import check_room
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import (
     Descriptor,
@@ -69,6 +70,7 @@ async def pull(
         if (
             image is not None
             and tools.store.has_unpacked(image.config.diff_ids, str(tools.owners))
+            and (tools.settings.discard_blobs or tools.store.images.has_blobs(image))
             and _is_up_to_date(image, promised, platform, strict=strict)
         ):
             progress(events.ImageReady(reference.familiar, promised.digest, fetched=False))
@@ -77,6 +79,7 @@ async def pull(
         raw = await ask("the image configuration", lambda: registry.blob(reference, manifest.config, tell))
         config = parse_config(raw, manifest.config)
         check_platform(reference.familiar, config, platform, strict=strict, progress=progress)
+        check_room(reference.familiar, manifest, config, tools)
         progress(events.Resolved(reference.familiar, promised.digest, config.platform, manifest.layers))
         await bring_layers(
             manifest,

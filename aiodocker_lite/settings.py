@@ -120,6 +120,10 @@ class Settings:
     """A connection that brings nothing for so long is given up. However slow it is while bytes come, it
     is kept, as in containerd and podman: nobody knows how slow a link may be."""
     limits: Limits = field(default_factory=Limits)
+    discard_blobs: bool = False
+    """Keep no blob of a layer that was unpacked: for machines that run images, and pass none on."""
+    max_store: int | None = None
+    """Bytes that images may take in all; after a pull, those that were used last the longest ago make room."""
 
     def __post_init__(self) -> None:
         for name in ("downloads", "streams", "workers", "batch"):

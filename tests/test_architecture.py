@@ -15,10 +15,10 @@ import aiodocker_lite
 PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
-    "options", "inflate", "removal", "copying", "subids",
+    "options", "inflate", "removal", "copying", "subids", "sizes",
 }  # fmt: skip
 ROOMS = {"registry", "fetch", "layer", "store", "archive", "snapshot", "users", "bundle", "runtime", "serve"}
-CONDUCTORS = {"pull", "load", "save", "bring", "owners", "run", "remove", "check", "mend", "prune"}
+CONDUCTORS = {"pull", "load", "save", "bring", "owners", "run", "remove", "check", "mend", "prune", "fit"}
 MAY_IMPORT = {
     **dict.fromkeys(WORDS, WORDS),
     **{room: WORDS | {room} for room in ROOMS},

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
-from aiodocker_lite.cli.sizes import human_size, human_time
 from aiodocker_lite.cli.tally import Layer, Phase, Tally
+from aiodocker_lite.sizes import human_size, human_time
 
 _BAR_MIN, _BAR_MAX = 12, 60
 _ETA_MAX = 100 * 3600

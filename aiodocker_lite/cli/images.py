@@ -10,12 +10,12 @@ import typer
 
 from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.session import run_engine
-from aiodocker_lite.cli.sizes import human_size
 from aiodocker_lite.cli.tables import ago, table
 from aiodocker_lite.engine import Engine, Removed
 from aiodocker_lite.errors import EngineError, InvalidOption, InvalidReference, NoSuchImage
 from aiodocker_lite.image import Image
 from aiodocker_lite.reference import Reference
+from aiodocker_lite.sizes import human_size
 
 
 def images(

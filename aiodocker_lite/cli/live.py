@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from aiodocker_lite.cli.progress import Heartbeat, Lines, pulls_left, retrying
-from aiodocker_lite.cli.sizes import human_size, human_time
 from aiodocker_lite.cli.tally import Arrived, Tally
 from aiodocker_lite.errors import EngineError, printable
 from aiodocker_lite.events import Event, Notice, Quota, Retrying
+from aiodocker_lite.sizes import human_size, human_time
 
 if TYPE_CHECKING:
     from types import TracebackType

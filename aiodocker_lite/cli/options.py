@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.settings import number_of
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only print the result.")]
 Platform = Annotated[
@@ -50,6 +51,12 @@ Authfile = Annotated[
     str | None,
     typer.Option("--authfile", metavar="FILE", help="The file with credentials.  [env: REGISTRY_AUTH_FILE]"),
 ]
+DiscardBlobs = Annotated[
+    bool,
+    typer.Option(
+        "--discard-blobs", help="Do not keep the blobs of layers: the image can be run, and no more."
+    ),
+]
 Progress = Annotated[
     str,
     typer.Option(
@@ -63,3 +70,10 @@ def tls_settings(insecure: bool, tls_verify: str, cert_dir: str | None) -> dict[
     if tls_verify not in ("true", "false"):
         raise InvalidOption("--tls-verify", f"it is true or false, not '{tls_verify}'")
     return {"insecure": insecure or tls_verify == "false", "cert_dir": Path(cert_dir) if cert_dir else None}
+
+
+def size_of(option: str, text: str) -> int:
+    """Bytes as an option says them. Raises InvalidOption."""
+    if (size := number_of(text)) is None:
+        raise InvalidOption(option, f"'{text}' is not a size such as 500M or 10G")
+    return size

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO, get_args
 
-from aiodocker_lite.cli.sizes import human_size, human_time
 from aiodocker_lite.cli.tally import Arrived, Tally
 from aiodocker_lite.errors import EngineError, InvalidOption, printable
 from aiodocker_lite.events import Event, Notice, Quota, Resolved, Retrying, Waiting
+from aiodocker_lite.sizes import human_size, human_time
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -16,12 +16,14 @@ from aiodocker_lite.cli.options import (
     Authfile,
     CertDir,
     Creds,
+    DiscardBlobs,
     Insecure,
     Limit,
     Platform,
     Progress,
     Quiet,
     TlsVerify,
+    size_of,
     tls_settings,
 )
 from aiodocker_lite.cli.progress import Watch, watching
@@ -50,6 +52,13 @@ def pull(
         str, typer.Option(metavar="WHEN", help="always, missing or never, as in podman.")
     ] = "always",
     limit: Limit = None,
+    max_store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Let images take so much, such as 80G; those used last the longest ago go."
+        ),
+    ] = None,
+    discard_blobs: DiscardBlobs = False,
     progress: Progress = "auto",
 ) -> int:
     """Bring images from their registries into the store.
@@ -60,6 +69,7 @@ def pull(
     """
     limits = Limits.parse(limit or ())
     when = pull_policy(policy, "--policy")
+    most = None if max_store is None else size_of("--max-store", max_store)
     references = list(dict.fromkeys(Reference.parse(name) for name in names))
     given = credentials_for(creds, references)
     if not quiet:
@@ -82,6 +92,8 @@ def pull(
             authfile=authfile,
             downloads=jobs,
             limits=limits,
+            max_store=most,
+            discard_blobs=discard_blobs,
         )
     except exits.Interrupted:
         exits.say("interrupted; what was downloaded is kept, and the same command continues there")
@@ -155,6 +167,7 @@ def load(
     platform: Platform = None,
     progress: Progress = "auto",
     limit: Limit = None,
+    discard_blobs: DiscardBlobs = False,
     no_tags: Annotated[
         bool, typer.Option("--no-tags", help="Give images none of the names that they have in the archive.")
     ] = False,
@@ -179,4 +192,6 @@ def load(
                     typer.echo(f"Loaded image ID: {image.id}")
         return 0
 
-    return run_engine(context, work, many_bytes=True, limits=Limits.parse(limit or ()))
+    return run_engine(
+        context, work, many_bytes=True, limits=Limits.parse(limit or ()), discard_blobs=discard_blobs
+    )

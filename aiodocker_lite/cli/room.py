@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from aiodocker_lite.cli import exits
+from aiodocker_lite.cli.options import size_of
 from aiodocker_lite.cli.session import run_engine
-from aiodocker_lite.cli.sizes import human_size
 from aiodocker_lite.cli.tables import table
 from aiodocker_lite.engine import Engine, Pruned, Room
 from aiodocker_lite.errors import InvalidOption
-from aiodocker_lite.settings import number_of
+from aiodocker_lite.sizes import human_size
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -42,7 +42,10 @@ def prune(
     Ended containers, images that no container uses, and partial downloads. What somebody uses or is
     bringing at this moment stays. The last line says how much room that gave.
     """
-    seconds, most = _seconds(partial_older_than), None if partial_max is None else _bytes(partial_max)
+    seconds, most = (
+        _seconds(partial_older_than),
+        None if partial_max is None else size_of("--partial-max", partial_max),
+    )
     if not force and not _agrees(all=all, older=partial_older_than):
         typer.echo("prune was cancelled", err=True)
         return 1
@@ -90,12 +93,6 @@ def _seconds(text: str) -> float:
     if match is None:
         raise InvalidOption("--partial-older-than", f"'{text}' is not a time such as 90s, 30m, 12h or 7d")
     return int(match[1]) * _SECONDS[match[2]]
-
-
-def _bytes(text: str) -> int:
-    if (size := number_of(text)) is None:
-        raise InvalidOption("--partial-max", f"'{text}' is not a size such as 500M or 10G")
-    return size
 
 
 def df(

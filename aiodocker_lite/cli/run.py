@@ -17,6 +17,7 @@ from aiodocker_lite.cli.options import (
     Authfile,
     CertDir,
     Creds,
+    DiscardBlobs,
     Insecure,
     Limit,
     Platform,
@@ -86,6 +87,7 @@ def run(
     creds: Creds = None,
     authfile: Authfile = None,
     limit: Limit = None,
+    discard_blobs: DiscardBlobs = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Neither notices nor progress, only warnings.")
     ] = False,
@@ -165,6 +167,7 @@ def run(
         creds=given,
         authfile=authfile,
         limits=Limits.parse(limit or ()),
+        discard_blobs=discard_blobs,
     )
 
 

@@ -54,9 +54,13 @@ class Job:
     """What `directory` is to be compared with."""
     model: Model = "whole"
     """What is unpacked for it: an outline (`outline.py`), in memory perhaps and gone at the end, or all."""
+    listed: bool = False
+    """Whether a list of it is made beside `directory` (`listing.py`)."""
 
     def to_json(self, have: int) -> dict[str, Any]:
+        listing = listing_of(self.directory) if self.directory is not None and self.listed else None
         return {
+            "kind": "unpack",
             "blob": str(self.blob),
             "layer": self.digest.short,
             "digest": str(self.digest),
@@ -68,6 +72,7 @@ class Job:
             "privileged": self.privileged,
             "actual": None if self.actual is None else str(self.actual),
             "model": self.model,
+            "listing": None if listing is None else str(listing),
             "have": have,
         }
 
@@ -87,6 +92,7 @@ class JoinJob:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "kind": "join",
             "layer": self.name.short,
             "directory": str(self.layer),
             "notes": str(notes_of(self.layer)),
@@ -94,6 +100,25 @@ class JoinJob:
             "joint": str(self.joint),
             "privileged": self.privileged,
             "actual": None if self.actual is None else str(self.actual),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ListJob:
+    """One unpacked layer to compare with the list of this digest that was made of it."""
+
+    name: Digest
+    layer: Path
+    listing: Digest
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "list",
+            "layer": self.name.short,
+            "directory": str(self.layer),
+            "notes": str(notes_of(self.layer)),
+            "listing": str(listing_of(self.layer)),
+            "digest": self.listing.hex,
         }
 
 
@@ -121,6 +146,11 @@ class Differences:
 def notes_of(directory: Path) -> Path:
     """Where the notes about a layer's directory are: beside it."""
     return directory.with_name(f"{directory.name}.notes")
+
+
+def listing_of(directory: Path) -> Path:
+    """Where the list of a layer's directory is: beside it."""
+    return directory.with_name(f"{directory.name}.listing")
 
 
 class _Worker:
@@ -209,8 +239,8 @@ class Unpackers:
             differences = Differences.from_json(done)
             return Unpacked(**done), differences
 
-    async def compare_joint(self, job: JoinJob) -> Differences:
-        """The same with a joint. Raises what `join` raises."""
+    async def compare_known(self, job: JoinJob | ListJob) -> Differences:
+        """The same with a joint, or with a list. Raises what `join` raises."""
         async with self._turns, self._lent() as worker:
             with suppress(anyio.BrokenResourceError):
                 await worker.send(job.to_json())

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from aiodocker_lite.errors import DiskFull
 
 _SHARE = 20
 _EVERY = 64 << 20
 _ENTRY = 4096
+
+
+def room_in(directory: int | Path, kept: int) -> int:
+    """Bytes that may be taken of the file system of a directory, with as much left free; negative if none may."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize - min(kept, found.f_blocks * found.f_frsize // _SHARE)
 
 
 class Space:

@@ -69,6 +69,8 @@ class Unpacked:
     """What depends on the layers below, and is for `join`: see `notes.py`."""
     unapplied: int = 0
     """Notes about owners, capabilities and devices that are for somebody with more rights."""
+    listing: str | None = None
+    """The digest of the list that was made of it: see `listing.py`."""
 
 
 def unpack_layer(

@@ -3,19 +3,21 @@
 It is started by `pool.py`, steps apart from the host, and forks for each layer a copy of itself that
 is confined to the layer's directory and ends with it (`confine.py`). It talks JSON lines. A job comes in
 as ``{"blob": …}``, then ``{"have": n}`` whenever more of the blob's file is complete. Out go
-``{"consumed": n}`` now and then, and at the end ``{"done": …}`` or ``{"failed": …}``. A job with
-``"joint"`` joins a layer that is unpacked to those below it. Errors cross as slug and facts, never
+``{"consumed": n}`` now and then, and at the end ``{"done": …}`` or ``{"failed": …}``. A job of the kind
+``join`` joins a layer that is unpacked to those below it, ``list`` compares one with its list. Errors cross as slug and facts, never
 pickled: this process reads what strangers wrote.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from aiodocker_lite import subids, syscalls
@@ -33,6 +35,7 @@ from aiodocker_lite.layer import confine
 from aiodocker_lite.layer.compare import Comparison, Difference, same_content
 from aiodocker_lite.layer.decompress import plain_blocks
 from aiodocker_lite.layer.join import Stack, join_layer
+from aiodocker_lite.layer.listing import compare_listing, write_listing
 from aiodocker_lite.layer.notes import read_notes
 from aiodocker_lite.layer.outline import Outline
 from aiodocker_lite.layer.tar import TarReader
@@ -141,10 +144,17 @@ def _unpack(
         syscalls.mount("tmpfs", job["directory"], "tmpfs", 0, "mode=0755")
     root = _opened(job["directory"], stack)
     actual = None if job["actual"] is None else _opened(job["actual"], stack)
-    with open(job["notes"], "wb") as notes:  # noqa: PTH123
+    with (
+        nullcontext() if job["listing"] is None else Path(job["listing"]).open("wb") as listing,
+        open(job["notes"], "w+b") as notes,  # noqa: PTH123
+    ):
         confine.enter(root)
         if actual is None:
-            return asdict(unpack_layer(blocks, root, job["layer"], rules, notes))
+            unpacked = unpack_layer(blocks, root, job["layer"], rules, notes)
+            if listing is not None:
+                notes.seek(0)
+                unpacked = replace(unpacked, listing=str(write_listing(root, notes.read(), listing)))
+            return asdict(unpacked)
         comparison, outline = Comparison(root, actual), Outline(actual)
         stack.callback(outline.close)
         if job["model"] == "whole":
@@ -191,6 +201,22 @@ def _join(job: dict[str, Any]) -> dict[str, Any]:
         return {**_differences(comparison.run(same_content)), "sure": True}
 
 
+def _compare_with_list(job: dict[str, Any]) -> dict[str, Any]:
+    """Compare a layer with the list that was made of it."""
+    with ExitStack() as stack:
+        actual = _opened(job["directory"], stack)
+        listing = stack.enter_context(Path(job["listing"]).open("rb"))
+        notes = Path(job["notes"])
+        text = notes.read_bytes() if notes.exists() else b""
+        if hashlib.file_digest(listing, "sha256").hexdigest() != job["digest"]:
+            found: Iterator[Difference] = iter([(b"", "the list of its files is damaged")])
+        else:
+            listing.seek(0)
+            confine.enter(actual)
+            found = compare_listing(listing, text, actual)
+        return {**_differences(found), "sure": True}
+
+
 def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
     for block in blocks:
         verifier.update(block)
@@ -200,7 +226,13 @@ def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
 def _answer(job: dict[str, Any], talk: _Conversation) -> None:
     """Do a job, and say how it went."""
     try:
-        done = _join(job) if "joint" in job else _do(job, talk)
+        match job["kind"]:
+            case "join":
+                done = _join(job)
+            case "list":
+                done = _compare_with_list(job)
+            case _:
+                done = _do(job, talk)
     except _ParentGone:
         return
     except EngineError as error:

@@ -7,8 +7,9 @@ nobody has verified it. An image whose documents are damaged is shown as that, a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from anyio import to_thread
@@ -33,7 +34,7 @@ from aiodocker_lite.reference import Reference
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.entries import Entry, by_name, tidy, without_names
 from aiodocker_lite.store.index import is_index_sound, read_index, write_index
-from aiodocker_lite.store.layers import Layers
+from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
 
@@ -167,7 +168,7 @@ class Images:
         records = [self._layers.find(diff_id) for diff_id in config.diff_ids]
         known = [record for record in records if record is not None]
         size = sum(record.size for record in known)
-        verified = self._check(manifest, config, whole=len(known) == len(records))
+        verified = self._check(manifest, config, records)
         at = min((record.verified_at for record in known), default="")
         return Image(tuple(names), manifest, config, entry.pulled, size, verified, at)
 
@@ -178,15 +179,31 @@ class Images:
         except ContentError as error:
             raise StoreCorrupt(str(self._paths.blob(blob.digest)), str(error)) from error
 
-    def _check(self, manifest: Manifest, config: ImageConfig, *, whole: bool) -> Verified:
-        missing = [layer for layer in manifest.layers if not self._blobs.has(layer.digest, layer.size)]
-        if any(map(self._layers.is_set_aside, config.diff_ids)) or any(
-            self._blobs.is_damaged(layer.digest) for layer in missing
-        ):
+    def _check(
+        self, manifest: Manifest, config: ImageConfig, records: Sequence[LayerRecord | None]
+    ) -> Verified:
+        missing = [
+            layer.digest
+            for layer, record in zip(manifest.layers, records, strict=True)
+            if not self._blobs.has(layer.digest, layer.size) and (record is None or record.listing is None)
+        ]
+        if any(map(self._layers.is_set_aside, config.diff_ids)) or any(map(self._blobs.is_damaged, missing)):
             return "Damaged"
-        return "No" if missing else "Yes" if whole else "Blobs only"
+        return "No" if missing else "Blobs only" if None in records else "Yes"
+
+    def last_used(self, image: Image) -> float:
+        """When it was pulled, loaded or run last, in seconds since 1970: the time of its manifest's file."""
+        try:
+            return self._paths.blob(image.manifest.digest).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     # --- writing -----------------------------------------------------------------------------
+
+    def touch(self, image: Image) -> None:
+        """It is used now. A store that this user may only read has nothing to remember."""
+        with suppress(OSError):
+            os.utime(self._paths.blob(image.manifest.digest))
 
     def mend_index(self) -> None:
         """Write an index that is damaged or gone anew, unless somebody is writing it. Raises StoreUnwritable."""

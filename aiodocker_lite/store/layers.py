@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class LayerRecord:
     """What depends on the layers below it, and has to be joined to them."""
     unapplied: int
     """Owners, capabilities and devices that are noted, for whoever unpacked it could not apply them."""
+    listing: Digest | None = None
+    """Of the list that was made of its files, for its blob is not kept."""
 
     @classmethod
     def now(
@@ -56,10 +58,26 @@ class LayerRecord:
         describes_root: bool = False,
         loose_ends: int = 0,
         unapplied: int = 0,
+        listing: Digest | None = None,
     ) -> LayerRecord:
         """The record of a layer that was verified just now."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(diff_id, blob, size, entries, skipped, owners, now, describes_root, loose_ends, unapplied)
+        return cls(
+            diff_id,
+            blob,
+            size,
+            entries,
+            skipped,
+            owners,
+            _now(),
+            describes_root,
+            loose_ends,
+            unapplied,
+            listing,
+        )
+
+    def renewed(self) -> LayerRecord:
+        """The same, verified again just now."""
+        return replace(self, verified_at=_now())
 
     def to_json(self) -> bytes:
         """The content of `layer.json`."""
@@ -75,6 +93,7 @@ class LayerRecord:
                 "describesRoot": self.describes_root,
                 "looseEnds": self.loose_ends,
                 "unapplied": self.unapplied,
+                "listing": None if self.listing is None else str(self.listing),
             }
         ).encode()
 
@@ -111,6 +130,7 @@ class Layers:
                 found["describesRoot"],
                 found["looseEnds"],
                 found["unapplied"],
+                Digest.parse(found["listing"]) if found.get("listing") else None,
             )
         except (FileNotFoundError, ValueError, KeyError, TypeError, InvalidManifest):
             return None
@@ -159,3 +179,7 @@ class Layers:
     def make_room(self, diff_id: Digest) -> None:
         """Remove what is in the place of a layer, where there may be nothing. Raises StoreUnwritable."""
         staging.make_room(self._paths.layer(diff_id), _RECORD, self._paths.ingests)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
+from aiodocker_lite.image import Image
 from aiodocker_lite.store.aside import DAMAGED
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import is_held
@@ -58,6 +59,13 @@ def content_sizes(paths: Paths, layers: Layers) -> dict[Path, int]:
         record = None if is_damaged else layers.find(Digest(path.parent.name, path.name))
         sizes[path] = tree_size(path) if record is None else record.size
     return sizes
+
+
+def paths_of(image: Image, paths: Paths) -> list[Path]:
+    """The blobs and unpacked layers of an image."""
+    manifest, config = image.manifest, image.config
+    blobs = (manifest.digest, config.digest, *(layer.digest for layer in manifest.layers))
+    return [*map(paths.blob, blobs), *map(paths.layer, config.diff_ids)]
 
 
 def tree_size(path: Path) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiodocker_lite.cli.sizes import human_size, human_time
+from aiodocker_lite.sizes import human_size, human_time
 
 
 @pytest.mark.parametrize(

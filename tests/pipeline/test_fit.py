@@ -1,0 +1,185 @@
+"""An image that cannot fit is refused before it is begun, and what is used least makes room for others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from aiodocker_lite import Engine, Limits, Settings
+from aiodocker_lite.errors import DoesNotFit
+from aiodocker_lite.events import Event, LayerStarted, Notice
+from aiodocker_lite.testing import FakeRegistry, cut, image, layer
+from aiodocker_lite.testing.images import noise, write_layout
+from tests.fakes.commands import command, environment
+from tests.fakes.stores import flaws
+from tests.pipeline.conftest import Disk
+
+BASE = layer({"base": noise(600_000, "base")})
+IMAGES = {name: image(BASE, layer({name: noise(300_000, name)})) for name in ("one", "two", "three")}
+ONE_IMAGE, EACH_MORE = 1_800_000, 600_000
+"""What an image takes as blobs and unpacked, about; and each more that shares a layer with it."""
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[FakeRegistry]:
+    """It has three images that share a layer."""
+    async with FakeRegistry() as registry:
+        for name, each in IMAGES.items():
+            registry.add(name, "latest", each)
+        yield registry
+
+
+async def test_an_image_that_cannot_fit_is_refused_before_a_layer_is_asked_for(
+    disk: Disk, engine: Engine, registry: FakeRegistry
+) -> None:
+    """With the figures; what is here already needs no room."""
+    disk.remount("size=1700k")
+    registry.forget()
+    with pytest.raises(DoesNotFit) as caught:
+        await engine.pull(f"{registry.address}/one")
+    assert f"{registry.address}/one:latest does not fit into {disk.place}: it needs at least 1.8" in str(
+        caught.value
+    )
+    assert "MB are free for it" in str(caught.value)
+    assert not [seen for seen in registry.requests if str(BASE.digest) in seen.path]
+    assert list((disk.place / "ingest").iterdir()) == []
+    disk.remount("size=3m")
+    await engine.pull(f"{registry.address}/one")
+    disk.leave_free(700_000 // os.sysconf("SC_PAGE_SIZE"))
+    await engine.pull(f"{registry.address}/two")
+    with pytest.raises(DoesNotFit, match="it needs at least 600"):
+        await engine.pull(f"{registry.address}/three")
+    assert flaws(disk.place) == []
+
+
+async def test_an_archive_that_cannot_fit_is_refused(disk: Disk, engine: Engine, tmp_path: Path) -> None:
+    """As a pull is."""
+    disk.remount("size=1700k")
+    with pytest.raises(DoesNotFit, match=r"needs at least 1\.8"):
+        await engine.load(write_layout(tmp_path / "layout", {"one": IMAGES["one"]}))
+
+
+async def test_what_has_to_stay_free_is_not_for_images(
+    disk: Disk, settings: Settings, registry: FakeRegistry
+) -> None:
+    """`--limit free_bytes`, or 5 % where that is less."""
+    disk.remount("size=1830k")
+    async with Engine(replace(settings, limits=Limits())) as engine:
+        with pytest.raises(DoesNotFit):
+            await engine.pull(f"{registry.address}/one")
+    disk.remount("size=2m")
+    async with Engine(replace(settings, limits=Limits())) as engine:
+        await engine.pull(f"{registry.address}/one")
+
+
+async def test_what_has_come_already_does_not_count(
+    disk: Disk, engine: Engine, registry: FakeRegistry
+) -> None:
+    """A pull that was cut goes on where less is free than the image takes."""
+    registry.script("GET", str(BASE.digest), cut(400_000, "stall"))
+    with anyio.CancelScope() as scope:
+
+        def watch(event: Event) -> None:
+            if isinstance(event, LayerStarted) and event.layer == BASE.digest:
+                tasks.start_soon(cancel_when_it_is_here)
+
+        async def cancel_when_it_is_here() -> None:
+            part = engine.store.paths.ingest(BASE.digest)
+            while not part.exists() or part.stat().st_size < 400_000:
+                await anyio.sleep(0.01)
+            scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            await engine.pull(f"{registry.address}/one", progress=watch)
+    disk.leave_free((ONE_IMAGE - 380_000) // os.sysconf("SC_PAGE_SIZE"))
+    await engine.pull(f"{registry.address}/one")
+
+
+async def test_the_image_that_was_used_last_the_longest_ago_makes_room(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    """Layers that others need stay, and the newest image stays whatever it takes."""
+    told: list[str] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Notice):
+            told.append(event.text)
+
+    async with Engine(replace(settings, max_store=ONE_IMAGE + EACH_MORE + 100_000)) as engine:
+        for number, name in enumerate(("one", "two")):
+            found = await engine.pull(f"{registry.address}/{name}", progress=tell)
+            os.utime(engine.store.paths.blob(found.manifest.digest), (number, number))
+        assert told == []
+        await engine.pull(f"{registry.address}/one", progress=tell)
+        await engine.pull(f"{registry.address}/three", progress=tell)
+        assert {image.name.rpartition("/")[2] for image in await engine.images()} == {
+            "one:latest",
+            "three:latest",
+        }
+        assert [text.partition(", not used for")[0] for text in told] == [
+            f"Removed {registry.address}/two:latest"
+        ]
+        assert engine.store.blobs.path(BASE.digest) is not None
+        assert engine.store.blobs.path(IMAGES["two"].layers[1].digest) is None
+    assert flaws(settings.root) == []
+
+
+async def test_a_partial_download_makes_room_too(settings: Settings, registry: FakeRegistry) -> None:
+    """By the time at which the last of it came."""
+    async with Engine(replace(settings, max_store=ONE_IMAGE + 100_000)) as engine:
+        engine.store.create()
+        part = engine.store.paths.ingest(IMAGES["two"].layers[1].digest)
+        part.write_bytes(bytes(200_000))
+        os.utime(part, (1, 1))
+        await engine.pull(f"{registry.address}/one")
+        assert not part.exists()
+        assert len(await engine.images()) == 1
+
+
+async def test_an_image_that_is_larger_than_the_store_may_be_is_refused(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    """Before anything makes room for it."""
+    async with Engine(replace(settings, max_store=ONE_IMAGE + EACH_MORE)) as engine:
+        await engine.pull(f"{registry.address}/one")
+    async with Engine(replace(settings, max_store=1_000_000)) as engine:
+        with pytest.raises(DoesNotFit, match=r"it takes at least 1\.8\d+MB, and the store may have 1MB$"):
+            await engine.pull(f"{registry.address}/two")
+        assert len(await engine.images()) == 1
+
+
+async def test_what_a_container_uses_stays_and_the_rest_is_told(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    """A store that is larger than it should be says so."""
+    told: list[str] = []
+    async with Engine(replace(settings, max_store=ONE_IMAGE + 100_000)) as engine:
+        one = await engine.pull(f"{registry.address}/one")
+        async with engine.store.containers.living(one, ("x",), name="user", remove=True):
+            await engine.pull(f"{registry.address}/two", progress=lambda event: told.append(str(event)))
+        assert len(await engine.images()) == 2
+        (warning,) = [text for text in told if "Warning" in text]
+        assert "the store has 2.4" in warning
+        assert "it should have 1.9MB" in warning
+
+
+async def test_the_option_says_how_much(registry: FakeRegistry, tmp_path: Path) -> None:
+    """In words where it is none."""
+    store = tmp_path / "store"
+    for name in IMAGES:
+        words = command(store, "pull", "--max-store", "2M", f"{registry.address}/{name}")
+        done = await anyio.run_process(words, env=environment(tmp_path))
+    assert b"Removed" in done.stderr
+    done = await anyio.run_process(command(store, "images", "--quiet"), env=environment(tmp_path))
+    assert len(done.stdout.split()) == 1
+    words = command(store, "pull", "--max-store", "much", "one")
+    done = await anyio.run_process(words, env=environment(tmp_path), check=False)
+    assert (done.returncode, done.stderr.decode().splitlines()[0]) == (
+        125,
+        "aiodocker-lite: invalid value for --max-store: 'much' is not a size such as 500M or 10G",
+    )
