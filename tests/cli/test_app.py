@@ -18,15 +18,18 @@ from tests.fakes.commands import Adl, Names, command, environment, run_command
 VERBS = [
     (
         "pull [OPTIONS] NAME[:TAG|@DIGEST]...",
-        "-q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --policy --limit --progress -h,--help",
+        "-q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --policy --limit --max-store --discard-blobs --progress -h,--help",
     ),
-    ("load [OPTIONS]", "-i,--input -q,--quiet --platform --progress --limit --no-tags -h,--help"),
+    (
+        "load [OPTIONS]",
+        "-i,--input -q,--quiet --platform --progress --limit --discard-blobs --no-tags -h,--help",
+    ),
     ("save [OPTIONS] IMAGE...", "-o,--output --format -h,--help"),
     (
         "run [OPTIONS] IMAGE [COMMAND] [ARG]...",
         (
             "-e,--env -w,--workdir -u,--user -v,--volume --rm --name --entrypoint -h,--hostname "
-            "-i,--interactive --platform --pull --require-isolation --insecure --tls-verify --cert-dir --creds --authfile --limit -q,--quiet --help"
+            "-i,--interactive --platform --pull --require-isolation --insecure --tls-verify --cert-dir --creds --authfile --limit --discard-blobs -q,--quiet --help"
         ),
     ),
     ("images [OPTIONS] [NAME[:TAG]]", "-q,--quiet --no-trunc --format -h,--help"),

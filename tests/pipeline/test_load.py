@@ -602,7 +602,9 @@ async def test_a_disk_that_is_too_small_for_an_archive(disk: Disk, engine: Engin
             engine, stream, DiskFull, "^no space left while writing a temporary copy of standard input"
         )
         stream.read()
-    assert (await hint_of(engine, path)) == "free some space and run the same command again"
+    unforeseen = tmp_path / "unforeseen.tar"
+    unforeseen.write_bytes(of_oci(image(layer({"large": bytes(3_000_000)}), platform=HERE)))
+    assert (await hint_of(engine, unforeseen)) == "free some space and run the same command again"
     assert list((disk.place / "ingest").iterdir()) == []
     disk.remount("size=20m")
     with piped(path) as stream:
