@@ -9,10 +9,8 @@ from typing import TypeVar
 from yarl import URL
 
 from aiodocker_lite.errors import (
-    AccessDenied,
     BlobNotFound,
     ContentError,
-    ImageNotFound,
     RateLimited,
     RegistryError,
     RegistryUnavailable,
@@ -33,7 +31,7 @@ class Failover:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._resting: dict[tuple[URL, str], float] = {}
-        self._told: set[tuple[URL, type[Exception]]] = set()
+        self._told: set[tuple[URL, str, type[Exception]]] = set()
 
     async def ask(
         self, places: Sequence[Endpoint], action: Callable[[Endpoint], Awaitable[T]], tell: Tell
@@ -55,22 +53,25 @@ class Failover:
         if not place.is_mirror:
             return
         if not isinstance(error, BlobNotFound):
-            is_about_image = isinstance(error, ImageNotFound | AccessDenied)
-            key = place.root, place.repository if is_about_image else ""
+            # Several mirrors may be behind one host, each with a path of its own.
+            key = place.root, "" if isinstance(error, RegistryUnreachable) else place.repository
             until = _FOR_GOOD if isinstance(error, ContentError) else self._clock() + _REST
             self._resting[key] = max(self._resting.get(key, 0.0), until)
-        if (place.root, type(error)) not in self._told:
-            self._told.add((place.root, type(error)))
+        if (told := (place.root, place.repository, type(error))) not in self._told:
+            self._told.add(told)
             tell(f"The mirror {place.registry} is passed over: {reason_of(error)}")
 
     def distrust(self, place: Endpoint) -> bool:
         """A mirror has lied: everybody else is asked first from now on. False where that changes nothing."""
-        if not place.is_mirror or self._resting.get((place.root, "")) == _FOR_GOOD:
+        key = place.root, place.repository
+        if not place.is_mirror or self._resting.get(key) == _FOR_GOOD:
             return False
-        self._resting[place.root, ""] = _FOR_GOOD
+        self._resting[key] = _FOR_GOOD
         return True
 
     def _is_resting(self, place: Endpoint) -> bool:
+        if not place.is_mirror:
+            return False
         keys = (place.root, ""), (place.root, place.repository)
         return any(self._clock() < self._resting.get(key, 0.0) for key in keys)
 

@@ -89,3 +89,23 @@ async def test_a_mirror_without_the_layers(settings: Settings, servers: list[Fak
     (notice,) = await pull(settings, servers)
     assert "is passed over: blob sha256:" in notice
     assert len(servers[2].asked("GET", "/blobs/")) == 3
+
+
+@pytest.mark.parametrize("fault", [wrong(len(BIG.raw)), cut(100_000)], ids=["lies", "is cut"])
+async def test_mirrors_behind_one_host_are_told_apart(settings: Settings, fault: Fault) -> None:
+    """By their path, as the proxies of one Harbor or Nexus are; and the registry itself may be another."""
+    async with FakeRegistry() as server:
+        for path in ("one/app", "two/app", "own/app"):
+            server.add(path, "latest", APP)
+        mirrors = ",".join(f'{{location="{server.address}/{path}"}}' for path in ("one", "two"))
+        config = settings.root.parent / "etc" / "containers" / "registries.conf"
+        config.parent.mkdir(parents=True)
+        config.write_text(
+            f'[[registry]]\nprefix="n.example"\nlocation="{server.address}/own"\nmirror=[{mirrors}]\n'
+        )
+        for path in ("one", "two"):
+            server.script("GET", f"/v2/{path}/app/blobs/{BIG.digest}", *[fault] * 20)
+        async with Engine(replace(settings, config_dirs=(config.parents[1],))) as engine:
+            assert (await engine.pull("n.example/app")).verified == "Yes"
+        asked = [seen.path.split("/")[2] for seen in server.asked("GET", str(BIG.digest))]
+        assert asked == ["one", "two", "own"]
