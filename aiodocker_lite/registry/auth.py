@@ -21,6 +21,7 @@ import anyio
 from yarl import URL
 
 from aiodocker_lite.errors import RegistryError, RegistryMisbehaved
+from aiodocker_lite.registry.addresses import authority_of
 from aiodocker_lite.registry.answers import failure_of, media_type_of
 from aiodocker_lite.registry.credentials import Credential, parse_object
 
@@ -190,7 +191,7 @@ class Authorizer:
         realm = self._realm(place, demand.challenge)
         url = realm if form else realm.extend_query(_token_query(place, demand.challenge, credential))
         secret = None if form or credential.is_anonymous else basic(credential)
-        server = url.host or ""
+        server = authority_of(url)
 
         async def authorize(hop: URL, at_home: bool) -> str | None:
             return secret if at_home else None

@@ -6,6 +6,7 @@ checks their digest.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -69,6 +70,7 @@ class HttpRegistry:
         self._failover = Failover()
         self._sources: dict[Digest, Endpoint] = {}
         self._quotas: dict[str, Quota | None] = {}
+        self._wrong_ranges: Counter[tuple[URL, Digest]] = Counter()
         self._roots: dict[URL, URL] = {}
         self._locks: dict[URL, anyio.Lock] = {}
 
@@ -129,7 +131,7 @@ class HttpRegistry:
         """The bytes of a small blob. Raises LimitExceeded, SizeMismatch too."""
         what = f"blob {blob.digest.short}"
         if blob.size > DOCUMENT_MAX:
-            raise LimitExceeded(f"the size of {what}", DOCUMENT_MAX, blob.size)
+            raise LimitExceeded(f"the size of the {what}", DOCUMENT_MAX, blob.size)
 
         async def read_at(place: Endpoint) -> bytes:
             parts, size = [], 0
@@ -238,7 +240,11 @@ class HttpRegistry:
             # A signed address that ran out: the registry gives a new one.
             await stack.aclose()
             answer = await stack.enter_async_context(self._ask("GET", place, reference, path, headers))
-        if answer.status == 416 or (answer.status == 206 and _is_of_other_bytes(answer, blob)):
+        if (
+            answer.status == 416
+            or (answer.status == 206 and _is_of_other_bytes(answer, blob))
+            or self._is_wrong_again(place, answer, blob, extent)
+        ):
             # Not a registry that knows ranges: read it all and throw away what we have.
             await stack.aclose()
             answer = await stack.enter_async_context(self._ask("GET", place, reference, path, {}))
@@ -248,6 +254,20 @@ class HttpRegistry:
             answer = answer.as_stored()
         start, end = extent_of(answer, blob, offset, end)
         return Part(answer, skip=offset - start, start=offset, end=end)
+
+    def _is_wrong_again(
+        self, place: Endpoint, answer: Answer, blob: Descriptor, extent: tuple[int, int]
+    ) -> bool:
+        """A range that was not asked for, for the second time: it knows no ranges, though it says so."""
+        if answer.status != 206:
+            return False
+        try:
+            extent_of(answer, blob, *extent)
+        except RegistryUnavailable:
+            self._wrong_ranges[place.root, blob.digest] += 1
+        else:
+            self._wrong_ranges[place.root, blob.digest] = 0
+        return self._wrong_ranges[place.root, blob.digest] > 1
 
     @asynccontextmanager
     async def _ask(
@@ -301,7 +321,14 @@ class HttpRegistry:
                     yield answer
                     return
                 detail = await answer.message()
-            await auth.satisfy(at(answer.url.origin(), answer.at_home), answer, detail)
+            try:
+                await auth.satisfy(at(answer.url.origin(), answer.at_home), answer, detail)
+            except CredentialsRefused:
+                if answer.at_home:
+                    raise
+                raise RegistryUnreachable(
+                    answer.sender, "it wants credentials, and those of the registry are not for it"
+                ) from None
 
     async def _root(self, place: Endpoint) -> URL:
         """The root of the API at a place, with the scheme that is spoken there.

@@ -69,5 +69,5 @@ async def read_document(answer: Answer, what: str) -> bytes:
         raise RegistryMisbehaved(answer.sender, f"it sent '{media_type}' instead of a manifest")
     raw = await answer.as_stored().read(DOCUMENT_MAX)
     if len(raw) > DOCUMENT_MAX:
-        raise LimitExceeded(f"the size of {what}", DOCUMENT_MAX, len(raw))
+        raise LimitExceeded(f"the size of the {what}", DOCUMENT_MAX, len(raw))
     return raw

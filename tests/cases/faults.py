@@ -58,8 +58,10 @@ class Progress:
     """A bit for each byte of the layer."""
     spoilt: bool = False
     """Wrong bytes were taken for right ones: it may be fetched anew, once."""
+    wrong_ranges: int = 0
+    """How many came one after the other."""
     refusals: int = 0
-    """Answers of 416, after which it may be read from the start, and what is here be dropped."""
+    """Answers of 416, and wrong ranges from the second in a row on, after which it may be read from the start, and what is here be dropped."""
 
     def asked_again(self, exchanges: Sequence[Exchange], *, alone: bool) -> Iterator[str]:
         """What was asked for though it was here, as sentences; `alone` if there was one stream."""
@@ -80,6 +82,10 @@ class Progress:
     def _take(self, exchange: Exchange, start: int, end: int, *, keeps_all: bool) -> None:
         reply, raw = exchange.reply, self.layer.raw
         self.refusals += reply.status == 416
+        if reply.status == 206:
+            is_wrong = reply.headers.get("Content-Range") != f"bytes {start}-{end - 1}/{len(raw)}"
+            self.wrong_ranges = self.wrong_ranges + 1 if is_wrong else 0
+            self.refusals += self.wrong_ranges > 1
         if reply.status not in (200, 206) or (reply.status == 200 and "Content-Encoding" in reply.headers):
             return
         first = start if reply.status == 206 else 0

@@ -383,7 +383,10 @@ async def test_basic_from_elsewhere_gets_nothing(
     fake.challenge_basic("me", "s3cret")
     other.challenge_basic("me", "s3cret")
     fake.script("GET", "/blobs/", honest, redirected(f"{other.url}/x"))
-    with pytest.raises(RegistryError):
+    sentence = (
+        rf"^cannot reach 127\.0\.0\.1:{other.port} \(where .* sends us\): it wants credentials, and those of"
+    )
+    with pytest.raises(RegistryError, match=sentence):
         await read_layer(client(ME), fake, app)
     assert [seen.secret for seen in other.requests] == [None]
 

@@ -23,6 +23,7 @@ from aiodocker_lite.testing.faults import (
     cut,
     cut_unsaid,
     honest,
+    misranged,
     redirected,
     status,
     unanswered,
@@ -262,5 +263,25 @@ async def test_a_part_is_asked_for_and_checked(fake: FakeRegistry, app: Image, c
     for wrong in ("bytes 0-9/*", "bytes 5-10/*", "bytes 5-4/*"):
         fake.script("GET", "/blobs/", with_headers(Content_Range=wrong))
         with pytest.raises(RegistryUnavailable, match="where bytes 5 to 10 were asked for"):
-            async with registry.open_blob(fake.reference("app"), blob, 5, 10):
+            async with client().open_blob(fake.reference("app"), blob, 5, 10):
                 pass
+
+
+async def test_a_registry_that_sends_wrong_ranges_is_read_from_the_start(
+    fake: FakeRegistry, app: Image, client: NewClient
+) -> None:
+    """From the second wrong one in a row on; a right one makes that good."""
+    raw, blob, registry = app.layers[0].raw, app.layers[0].descriptor, client()
+
+    async def read_five() -> bytes:
+        async with registry.open_blob(fake.reference("app"), blob, 5, 10) as part:
+            return b"".join([chunk async for chunk in part])[:5]
+
+    fake.script("GET", "/blobs/", misranged(start=1), honest, *[misranged(start=1)] * 2)
+    with pytest.raises(RegistryUnavailable, match="where bytes 5 to 10 were asked for"):
+        await read_five()
+    assert await read_five() == raw[5:10]
+    with pytest.raises(RegistryUnavailable):
+        await read_five()
+    assert await read_five() == raw[5:10]
+    assert [seen.headers.get("Range") for seen in fake.requests] == [*["bytes=5-9"] * 4, None]
