@@ -76,6 +76,8 @@ class FakeRegistry:
         self.requests: list[Seen] = []
         self.exchanges: list[Exchange] = []
         """The same requests, with their answers and how much of these was sent."""
+        self.wrong: list[Exception] = []
+        """What faults have raised: the end of the registry raises the first, or a test would pass without its fault."""
         self.tokens = Tokens()
         self.challenge: str | None = None
         """WWW-Authenticate for whoever shows neither `tokens` nor `password`."""
@@ -109,6 +111,8 @@ class FakeRegistry:
                 connection.transport.abort()
         with anyio.CancelScope(shield=True):
             await self._runner.cleanup()
+        if self.wrong and error is None:
+            raise self.wrong[0]
 
     @property
     def address(self) -> str:
@@ -190,10 +194,20 @@ class FakeRegistry:
         for position, (method, part, fault) in enumerate(self._script):
             if method in ("", seen.method) and part in seen.path:
                 del self._script[position]
-                reply = fault(reply)
+                reply = self._meet(fault, reply)
                 break
         self.exchanges.append(exchange := Exchange(seen, reply))
         return await self._send(request, exchange)
+
+    def _meet(self, fault: Fault, reply: Reply) -> Reply:
+        try:
+            made = fault(reply)
+            if not isinstance(made, Reply):
+                raise TypeError(f"the fault {fault!r} makes {made!r} of a reply")
+        except Exception as wrong:
+            self.wrong.append(wrong)
+            raise
+        return made
 
     def _honest(self, seen: Seen) -> Reply:
         if seen.path == "/token":

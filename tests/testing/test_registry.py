@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from aiodocker_lite.testing import FakeRegistry, cut, honest, image, index, layer, status
+from aiodocker_lite.testing import FakeRegistry, Fault, cut, honest, image, index, layer, status
 
 APP = image(layer({"a": b"b"}))
 ME = {"Authorization": "Basic bWU6c2VjcmV0"}
@@ -104,3 +104,22 @@ async def test_a_signed_address_expires(registry: FakeRegistry, session: aiohttp
             async with session.get(address) as answer:
                 found.append(answer.status)
         assert found == [200, 200, 403, 403, 403]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(lambda reply: reply.nothing, "nothing"), (lambda reply: None, "makes None of a reply")],
+)
+async def test_a_fault_that_raises_or_makes_no_reply_fails_the_test_at_its_end(
+    fault: Fault, said: str
+) -> None:
+    """The client may have got an honest answer the second time, and all would look well."""
+
+    async def meet() -> int:
+        async with FakeRegistry() as registry, aiohttp.ClientSession() as session:
+            registry.script("GET", "/v2/", fault)
+            async with session.get(f"{registry.url}/v2/") as answer:
+                return answer.status
+
+    with pytest.raises((AttributeError, TypeError), match=said):
+        await meet()
