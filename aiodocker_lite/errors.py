@@ -290,8 +290,11 @@ class AccessDenied(RegistryError):
     def __post_init__(self) -> None:
         first, slash, _ = self.reference.partition("/")
         is_host = slash and (first == "localhost" or "." in first or ":" in first)
+        log_in = f"log in with: aiodocker-lite login {first if is_host else 'docker.io'}"
         # Of this error and not of its class; it reaches other processes with the facts.
-        vars(self)["hint"] = f"log in with: aiodocker-lite login {first if is_host else 'docker.io'}"
+        vars(self)["hint"] = (
+            "check the user name and the password of --creds" if self.credentials == "--creds" else log_in
+        )
 
 
 @dataclass(eq=False)

@@ -11,6 +11,7 @@ import anyio
 from aiodocker_lite.errors import RateLimited, RegistryError, RegistryUnavailable
 
 T = TypeVar("T")
+_PAUSE_MAX = 60.0
 OnRetry = Callable[[RegistryError, float], None]
 """Told of a failure, and of the pause in seconds before the next try."""
 
@@ -71,7 +72,7 @@ class Tries:
         # Anything from nothing on, or a hundred clients that failed together come back together.
         pause = random.uniform(0, self._pauses[self._failures])
         if isinstance(error, RateLimited | RegistryUnavailable) and error.retry_after:
-            pause += error.retry_after
+            pause = min(pause + error.retry_after, _PAUSE_MAX)
         self._failures += 1
         if not progressed:
             self._retries.spend(pause, error)

@@ -35,6 +35,8 @@ class AuthFile:
     @classmethod
     def read(cls, path: Path, *, must_exist: bool = False) -> AuthFile:
         """Read a file; one that is absent is empty unless it must exist. Raises UnusableConfig."""
+        if not must_exist and path.exists() and not path.is_file():
+            raise UnusableConfig(short(path), "it is not a file")  # a pipe would be waited for
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -64,6 +64,8 @@ _KINDS: dict[type, str] = {str: "string", bool: "truth value", list: "list", dic
 def read_config(path: Path) -> Section | None:
     """The whole of a TOML or JSON file, or None where there is none. Raises UnusableConfig."""
     try:
+        if path.exists() and not path.is_file():
+            raise UnusableConfig(str(path), "it is not a file")  # a pipe would be waited for
         text = path.read_bytes().decode()
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -178,5 +179,7 @@ async def _socks_errors(is_socks: bool) -> AsyncIterator[None]:
         raise ProxyFailed("cannot be reached", may_help=False) from error
     except ProxyTimeoutError as error:
         raise ProxyFailed("does not answer in time", may_help=True) from error
+    except asyncio.IncompleteReadError as error:
+        raise ProxyFailed("does not speak this kind of SOCKS", may_help=False) from error
     except ProxyError as error:
         raise ProxyFailed(f"refuses to connect to it: {error}", may_help=True) from error

@@ -7,6 +7,7 @@ who answers for a name is not who should decide that.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +65,11 @@ def _daemon(config: Section) -> Daemon:
 def _mirror(config: Section, text: str) -> URL:
     try:
         url = URL(text)
-        if url.scheme in ("http", "https") and url.path == "/" and not url.query_string and url.host:
+        is_plain = url.path == "/" and not url.query_string and url.user is None and url.password is None
+        if url.scheme in ("http", "https") and is_plain and url.host:
             return url.origin()
     except ValueError:
         pass
-    raise config.wrong("registry-mirrors", f"has '{text}', which is not http(s):// and a host")
+    # Nothing after a '?' and nothing before an '@': people put secrets there.
+    shown = re.sub(r"[^/]*@", "***@", text.partition("?")[0])
+    raise config.wrong("registry-mirrors", f"has '{shown}', which is not http(s):// and a host")

@@ -76,7 +76,7 @@ def explain(
     if isinstance(error, aiohttp.ClientConnectorError):
         return gone(registry, _system_reason(error.os_error))
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return gone(registry, "it does not accept a connection in time")
+        return gone(registry, "there is no connection to it in time")
     if isinstance(error, TimeoutError):
         return RegistryUnavailable(registry, "it stopped answering")
     if isinstance(error, aiohttp.InvalidURL):
@@ -96,7 +96,7 @@ def proxy_refused(status: int) -> ProxyFailed:
     """What a proxy means that answers in the place of who was asked."""
     # tinyproxy has 407 for no password and 401 for a wrong one.
     if status in (HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.UNAUTHORIZED):
-        return ProxyFailed("wants another user name and password than the ones in its URL")
+        return ProxyFailed("does not accept the user name and password in its URL, or wants some")
     return ProxyFailed(f"refuses to connect to it: it answered {status}", may_help=status >= 500)
 
 

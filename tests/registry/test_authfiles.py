@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from aiodocker_lite.errors import InvalidOption, UnusableConfig
 from aiodocker_lite.registry.authfiles import HUB_KEY, AuthFile, check_carried, default_files
+from aiodocker_lite.registry.configfile import read_config
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.registry.credhelpers import Helper
 
@@ -289,3 +291,13 @@ def test_secrets_are_in_no_repr(docker_config: Path) -> None:
     file = written(docker_config, {"auths": {"r.example.com": {"identitytoken": "hunter2"}}})
     assert "hunter2" not in repr([file, file.credential("r.example.com")])
     assert "hunter2" not in repr(Credential("me", "hunter2", "", "hunter2", "hunter2"))
+
+
+def test_a_pipe_is_not_waited_for_where_nobody_chose_it(docker_config: Path) -> None:
+    """It would be for ever, and no signal would end that."""
+    docker_config.parent.mkdir(exist_ok=True)
+    os.mkfifo(docker_config)
+    with pytest.raises(UnusableConfig, match="it is not a file"):
+        AuthFile.read(docker_config)
+    with pytest.raises(UnusableConfig, match="it is not a file"):
+        read_config(docker_config)

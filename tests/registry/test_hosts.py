@@ -79,6 +79,14 @@ def test_docker_s_insecure_registries(tmp_path: Path, registry: str, is_insecure
         ('{"registry-mirrors": 5}', "'registry-mirrors' is not a string or a list of strings"),
         ('{"registry-mirrors": ["m.example"]}', "has 'm.example', which is not http"),
         ('{"registry-mirrors": ["https://m.example/path"]}', "which is not http"),
+        (
+            '{"registry-mirrors": ["http://u:pw@m.example"]}',
+            r"has 'http://\*\*\*@m.example', which is not http",
+        ),
+        (
+            '{"registry-mirrors": ["ftp://u:p@w@m.example/x?pw"]}',
+            r"has 'ftp://\*\*\*@m.example/x', which is not",
+        ),
         ('{"insecure-registries": ["10.0.0.0/99"]}', "has '10.0.0.0/99', which is no network"),
     ],
 )

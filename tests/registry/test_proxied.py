@@ -148,7 +148,8 @@ async def test_a_proxy_that_wants_a_password(
     with tinyproxy(tmp_path / "proxy", "BasicAuth user of-proxy") as address:
         environ.setenv("ALL_PROXY", f"http://{user}{address}")
         with pytest.raises(
-            RegistryUnreachable, match=f"the proxy {address} wants another user name and password"
+            RegistryUnreachable,
+            match=f"the proxy {address} does not accept the user name and password in its URL",
         ) as caught:
             await client(ME, insecure=True).resolve(anywhere(registry))
         assert_no_secret(caught.value)
@@ -203,6 +204,18 @@ async def test_socks_with_a_password(
         assert_no_secret(caught.value)
         environ.setenv("ALL_PROXY", f"socks5://user:of-proxy@{address}")
         await read(client(insecure=True), anywhere(secure), app)
+
+
+async def test_another_kind_of_socks_is_called_that(
+    tmp_path: Path, fake: FakeRegistry, app: Image, client: NewClient, environ: pytest.MonkeyPatch
+) -> None:
+    """microsocks speaks version 5 only, and hangs up."""
+    with microsocks(tmp_path) as address:
+        environ.setenv("ALL_PROXY", f"socks4://{address}")
+        with pytest.raises(
+            RegistryUnreachable, match=f"the proxy {address} does not speak this kind of SOCKS"
+        ):
+            await client(insecure=True).resolve(anywhere(fake))
 
 
 def test_socks_without_its_package_is_one_sentence() -> None:
