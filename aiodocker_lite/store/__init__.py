@@ -22,6 +22,7 @@ from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.store import garbage
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.containers import Containers
+from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.images import Images
 from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
@@ -96,8 +97,10 @@ class Store:
         return self.layers.files(found.diff_id) if found else None
 
     def has_part(self, blob: Digest) -> bool:
-        """Some of this blob has come, now or earlier."""
-        return self.paths.ingest(blob).exists()
+        """Some of this blob has come, now or earlier. Raises StoreUnwritable."""
+        path = self.paths.ingest(blob)
+        with store_errors(path):
+            return path.exists()
 
     def drop_part(self, blob: Digest) -> bool:
         """Remove what has come of a blob, unless somebody is bringing it; True if something was removed.
@@ -107,7 +110,7 @@ class Store:
         from aiodocker_lite.store.ingest import discard  # with aiofiles, which most commands do without
 
         path = self.paths.ingest(blob)
-        if not path.exists():
+        if not self.has_part(blob):
             return False
         with hold_now(self.paths.lock(f"blob-{blob}")) as alone:
             if alone:

@@ -240,7 +240,8 @@ class Containers:
         for container in self.all():
             if container.remove and not container.running:
                 _forget(container.path)
-        return [path for path in self._directories() if not (path / _CONFIG).exists()]
+        with store_errors(self._paths.containers):
+            return [path for path in self._directories() if not (path / _CONFIG).exists()]
 
 
 def _random_names() -> Iterator[str]:

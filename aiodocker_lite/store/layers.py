@@ -115,9 +115,9 @@ class Layers:
 
     def _read(self, diff_id: Digest) -> LayerRecord | None:
         path = self._paths.layer(diff_id) / _RECORD
-        if not self.files(diff_id).is_dir():
-            return None  # somebody has removed it
         try:
+            if not self.files(diff_id).is_dir():
+                return None  # somebody has removed it
             found = json.loads(path.read_bytes())
             return LayerRecord(
                 Digest.parse(found["diffID"]),

@@ -139,9 +139,9 @@ class Paths:
                 self.root / "locks",
             ):
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path, document in ((self.index, _EMPTY_INDEX), (self.layout, _LAYOUT)):
-            # An index that is gone is no empty one where there is something that it listed.
-            if not path.exists() and not (path == self.index and any(self.blobs.glob("*/*"))):
-                # Another process may make the same store at this moment, and already have an image in it.
-                content = json.dumps(document).encode()
-                write_durably(path, content, beside=self.ingests, replace=False)
+            for path, document in ((self.index, _EMPTY_INDEX), (self.layout, _LAYOUT)):
+                # An index that is gone is no empty one where there is something that it listed.
+                if not path.exists() and not (path == self.index and any(self.blobs.glob("*/*"))):
+                    # Another process may make the same store at this moment, and already have an image in it.
+                    content = json.dumps(document).encode()
+                    write_durably(path, content, beside=self.ingests, replace=False)

@@ -28,15 +28,17 @@ def stage(staging: Path, ingests: Path) -> Path:
 
 def unstage(staging: Path) -> None:
     """Throw away what was staged. Raises StoreUnwritable."""
-    if staging.exists():
-        remove_tree(staging)
+    with store_errors(staging):
+        if staging.exists():
+            remove_tree(staging)
 
 
 def make_room(path: Path, record: str, ingests: Path) -> None:
     """Remove what a killed removal left here, or was made for other owners. Raises StoreUnwritable."""
-    if path.exists():
-        _forget(path, record)
-        put_away(path, ingests)
+    with store_errors(path):
+        if path.exists():
+            _forget(path, record)
+            put_away(path, ingests)
 
 
 def remove(path: Path, record: str) -> None:
