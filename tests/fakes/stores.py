@@ -15,7 +15,7 @@ _INGEST = re.compile(r"sha256-[0-9a-f]{64}(\.written)?")
 def flaws(root: Path) -> list[str]:
     """What is not as it must be, as sentences: half a blob or layer in sight, a name that leads nowhere,
     something staged that nobody works on."""
-    return [*_staged(root), *_half_blobs(root), *_half_layers(root), *_dead_names(root)]
+    return [*_staged(root), *half_blobs(root), *_half_layers(root), *_dead_names(root)]
 
 
 def visible(root: Path) -> dict[str, tuple[int, int]]:
@@ -41,10 +41,30 @@ def _staged(root: Path) -> Iterator[str]:
             yield f"{path.name} was left in ingest/"
 
 
-def _half_blobs(root: Path) -> Iterator[str]:
-    for path in (root / "blobs/sha256").iterdir():
+def half_blobs(root: Path) -> Iterator[str]:
+    """Blobs that are not whole."""
+    for path in root.glob("blobs/sha256/*"):
         if hashlib.sha256(path.read_bytes()).hexdigest() != path.name:
             yield f"the blob {path.name} is not what its name says"
+
+
+def half_records(root: Path) -> Iterator[str]:
+    """Layers with a record that says something else than what is there, or is torn.
+
+    What has no record counts for nothing: a removal that was killed leaves it.
+    """
+    for path in root.glob("layers/sha256/*"):
+        if not (path / "layer.json").exists():
+            continue
+        try:
+            record = json.loads((path / "layer.json").read_bytes())
+        except ValueError:
+            yield f"the record of the layer {path.name} is torn"
+            continue
+        files = map(Path.lstat, (path / "fs").rglob("*"))
+        size = sum({found.st_ino: found.st_size for found in files if S_ISREG(found.st_mode)}.values())
+        if record["size"] != size:
+            yield f"the layer {path.name} has {size} bytes, and its record {record}"
 
 
 def _half_layers(root: Path) -> Iterator[str]:
