@@ -15,7 +15,15 @@ _INGEST = re.compile(r"sha256-[0-9a-f]{64}(\.written)?")
 def flaws(root: Path) -> list[str]:
     """What is not as it must be, as sentences: half a blob or layer in sight, a name that leads nowhere,
     something staged that nobody works on."""
-    return [*_staged(root), *half_blobs(root), *_half_layers(root), *_dead_names(root)]
+    return [*_staged(root), *_half_layers(root), *layout_flaws(root)]
+
+
+def layout_flaws(root: Path) -> list[str]:
+    """What makes it no valid OCI image layout: a blob that is not what its name says, a name that leads nowhere."""
+    try:
+        return [*half_blobs(root), *_dead_names(root)]
+    except (OSError, ValueError) as error:
+        return [f"it cannot be read: {error}"]
 
 
 def visible(root: Path) -> dict[str, tuple[int, int]]:
