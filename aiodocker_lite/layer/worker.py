@@ -10,6 +10,7 @@ pickled: this process reads what strangers wrote.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -142,7 +143,7 @@ def _unpack(
         # For this copy of the process alone, so it goes with it.
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount("tmpfs", job["directory"], "tmpfs", 0, "mode=0755")
-    root = _opened(job["directory"], stack)
+    root = _claimed(job["directory"], stack)
     actual = None if job["actual"] is None else _opened(job["actual"], stack)
     with (
         nullcontext() if job["listing"] is None else Path(job["listing"]).open("wb") as listing,
@@ -182,6 +183,16 @@ def _opened(path: str, stack: ExitStack) -> int:
     return fd
 
 
+def _claimed(path: str, stack: ExitStack) -> int:
+    """Open what is to be filled, and hold its lock: should our parent die, nobody removes it under our hands."""
+    fd = _opened(path, stack)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreUnwritable(path, "it is being removed") from error
+    return fd
+
+
 def _join(job: dict[str, Any]) -> dict[str, Any]:
     """Join a layer to those below it."""
     with ExitStack() as stack:
@@ -190,7 +201,7 @@ def _join(job: dict[str, Any]) -> dict[str, Any]:
         joined = Stack(
             _opened(job["directory"], stack), notes, [_opened(path, stack) for path in job["lowers"]]
         )
-        joint = _opened(job["joint"], stack)
+        joint = _claimed(job["joint"], stack)
         actual = None if job["actual"] is None else _opened(job["actual"], stack)
         confine.enter(joint)
         rights = {"privileged": job["privileged"], "ids": job["ids"]}

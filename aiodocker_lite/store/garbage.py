@@ -15,6 +15,7 @@ from aiodocker_lite.store.joints import Joints
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import hold_now
 from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.staging import remove_left
 from aiodocker_lite.store.trees import remove_if_permitted
 
 
@@ -74,7 +75,7 @@ def _needed(images: Images, containers: Containers) -> tuple[set[Digest], list[t
 def _remove_leftovers(paths: Paths) -> None:
     with store_errors(paths.ingests):
         for path in paths.ingests.glob("*.layer"):
-            remove_if_permitted(path)  # or else it is tried again
+            remove_left(path)
         for path in paths.ingests.glob("*.tmp"):
             path.unlink(missing_ok=True)
 

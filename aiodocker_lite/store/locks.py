@@ -40,6 +40,21 @@ def hold_now(path: Path) -> Iterator[bool]:
         yield _take(path, fd, fcntl.LOCK_EX)
 
 
+@contextmanager
+def hold_directory(path: Path) -> Iterator[bool]:
+    """Hold the lock of a directory that a worker fills, if the worker has ended; none can begin meanwhile."""
+    with store_errors(path):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, PermissionError):
+            fd = -1  # not begun; or unpacked to the end, as a directory that may not be read
+    if fd < 0:
+        yield True
+        return
+    with _closing(path, fd):
+        yield _take(path, fd, fcntl.LOCK_EX)
+
+
 def is_held(path: Path) -> bool:
     """Somebody holds this lock, and not only together with others; nobody holds what is not there."""
     with store_errors(path):
@@ -47,21 +62,26 @@ def is_held(path: Path) -> bool:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-    try:
+    with _closing(path, fd):
         # Two who ask at the same moment share the lock: neither takes the other for its holder.
         return not _take(path, fd, fcntl.LOCK_SH)
-    finally:
-        os.close(fd)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     with store_errors(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with _closing(path, fd):
         yield fd
+
+
+@contextmanager
+def _closing(path: Path, fd: int) -> Iterator[None]:
+    try:
+        yield
     finally:
-        os.close(fd)
+        with store_errors(path):
+            os.close(fd)
 
 
 def _take(path: Path, fd: int, kind: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
@@ -37,6 +37,8 @@ class Paths:
     """The places of one store."""
 
     root: Path
+    mine: str = field(default_factory=lambda: os.urandom(6).hex(), compare=False)
+    """In the names of what is staged here: the worker of a process that was killed knows others."""
 
     @property
     def index(self) -> Path:
@@ -89,11 +91,11 @@ class Paths:
 
     def staging(self, diff_id: Digest) -> Path:
         """The directory in which a layer is being unpacked."""
-        return self.ingests / f"{diff_id.algorithm}-{diff_id.hex}.layer"
+        return self.ingests / f"{diff_id.algorithm}-{diff_id.hex}.{self.mine}.layer"
 
     def staging_joint(self, chain: Digest) -> Path:
         """The directory in which a joint is being made."""
-        return self.ingests / f"{chain.algorithm}-{chain.hex}.joint.layer"
+        return self.ingests / f"joint-{chain.algorithm}-{chain.hex}.{self.mine}.layer"
 
     def lock(self, name: str) -> Path:
         return self.root / "locks" / name.replace(":", "-")

@@ -8,22 +8,39 @@ from __future__ import annotations
 from pathlib import Path
 
 from aiodocker_lite.store.durable import store_errors, sync_directory
-from aiodocker_lite.store.trees import put_away, remove_tree
+from aiodocker_lite.store.locks import hold_directory
+from aiodocker_lite.store.trees import put_away, remove_if_permitted, remove_tree
 
 FILES = "fs"
 """What of such a directory overlayfs takes."""
 
 
 def stage(staging: Path, ingests: Path) -> Path:
-    """An empty directory to be filled, in one of this name. Raises DiskFull, StoreUnwritable."""
+    """An empty directory to be filled, in one of this name; what killed processes had staged goes.
+
+    Raises DiskFull, StoreUnwritable.
+    """
     with store_errors(staging):
         if staging.exists():
             put_away(staging, ingests)
+        for left in ingests.glob(f"{staging.name.partition('.')[0]}.*.layer"):
+            remove_left(left)
         staging.mkdir(mode=0o700)
         files = staging / FILES
         files.mkdir()
         files.chmod(0o755)
     return files
+
+
+def remove_left(path: Path) -> None:
+    """Remove what was staged by a process that is dead, or try again another time. Raises StoreUnwritable.
+
+    It stays where a worker has outlived its process and still writes there, or where it is of subordinate
+    ids that this user has no longer.
+    """
+    with hold_directory(path / FILES) as is_idle:
+        if is_idle:
+            remove_if_permitted(path)
 
 
 def unstage(staging: Path) -> None:

@@ -61,7 +61,7 @@ _LIBRARIES = tuple(
         "/lib",
         "/usr/lib",
         "/etc/ld.so",
-        str(Path(__file__).parents[2] / "aiodocker_lite"),
+        str(Path(__file__).parents[2]),
     }
 )
 """Python that cannot read itself cannot say so."""

@@ -221,8 +221,7 @@ def _link(tid: int, name: str) -> str:
 def _name_of(nr: int) -> str:
     library = _library()
     found: int | None = library.seccomp_syscall_resolve_num_arch(library.seccomp_arch_native(), nr)
-    text = ctypes.string_at(found or 0).decode() if found else str(nr)
-    return text
+    return ctypes.string_at(found).decode() if found else str(nr)
 
 
 def _library() -> ctypes.CDLL:

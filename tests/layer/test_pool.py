@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
 import signal
@@ -57,6 +58,34 @@ def all_of(blob: bytes) -> WaitBeyond:
 
 def nobody_listens(consumed: int) -> None:
     """The progress of these tests."""
+
+
+async def test_a_worker_holds_the_lock_of_what_it_fills(tmp_path: Path) -> None:
+    """Whoever removes what the dead have left takes it first, and then no worker begins there."""
+    what = job(tmp_path)
+    directory = tmp_path / "fs"
+    fd = os.open(directory, os.O_RDONLY)
+    held: list[bool] = []
+
+    async def wait_beyond(have: int) -> int:
+        if have == 0:
+            return len(BLOB) // 2
+        with anyio.fail_after(20):
+            while not any(directory.iterdir()):
+                await anyio.lowlevel.checkpoint()
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.append(True)
+        return len(BLOB)
+
+    async with Unpackers(1) as unpackers:
+        await unpackers.unpack(what, wait_beyond, nobody_listens)
+        assert held == [True]
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnwritable, match="it is being removed"):
+            await unpackers.unpack(what, all_of(BLOB), nobody_listens)
+    os.close(fd)
 
 
 async def test_a_layer_is_unpacked_while_its_file_grows(tmp_path: Path) -> None:

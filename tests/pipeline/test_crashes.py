@@ -91,7 +91,7 @@ def tear_the_archive(at: Ground) -> None:
 
 def bar_the_way(at: Ground) -> None:
     """A file where a directory is to be staged."""
-    (at.store / f"ingest/sha256-{NEW.layers[1].diff_id.hex}.layer").write_bytes(b"")
+    (at.store / f"ingest/sha256-{NEW.layers[1].diff_id.hex}.another.layer").write_bytes(b"")
 
 
 @pytest.mark.parametrize(

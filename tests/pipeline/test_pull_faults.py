@@ -584,7 +584,7 @@ async def test_a_registry_that_lies_about_what_is_left_is_asked_twice_and_no_mor
 
 async def test_what_a_killed_worker_had_unpacked_is_thrown_away(scene: Scene) -> None:
     """Also where its modes forbid that to its owner."""
-    staging = ingest_of(scene).with_suffix(".layer").with_name(f"sha256-{TOP.diff_id.hex}.layer")
+    staging = scene.root / f"ingest/sha256-{TOP.diff_id.hex}.another.layer"
     (staging / "fs/top").mkdir(parents=True)
     (staging / "fs/top/secret").write_bytes(b"half of")
     (staging / "fs/top").chmod(0)
@@ -728,7 +728,7 @@ async def test_a_file_where_a_directory_of_the_store_should_be(settings: Setting
 
 IN_THE_WAY = [
     f"ingest/sha256-{TOP.digest.hex}/",
-    f"ingest/sha256-{TOP.diff_id.hex}.layer",
+    f"ingest/sha256-{TOP.diff_id.hex}.another.layer",
     f"locks/blob-{TOP.digest}/".replace(":", "-"),
     f"blobs/sha256/{TOP.digest.hex}/",
     f"blobs/sha256/{APP.config.digest.hex}/",

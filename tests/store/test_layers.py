@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 
 import pytest
 
@@ -99,6 +101,21 @@ async def test_an_interrupted_removal_leaves_no_layer(store: Store) -> None:
         assert store.layers.find(DIGEST) is None
     await sealed(store)
     assert (store.layers.files(DIGEST) / "file").read_bytes() == b"hello"
+
+
+def test_a_worker_that_outlived_its_process_is_let_alone(store: Store) -> None:
+    """It knows another place than whoever comes next, who does not remove what it writes to; later somebody does."""
+    orphaned = Store(store.paths.root).layers.stage(DIGEST)
+    (orphaned / "file").write_bytes(b"half of")
+    worker = os.open(orphaned, os.O_RDONLY)
+    fcntl.flock(worker, fcntl.LOCK_EX)
+    ours = store.layers.stage(DIGEST)
+    store.collect()
+    (orphaned / "late").write_bytes(b"one more")
+    os.close(worker)
+    assert orphaned.exists()
+    assert Store(store.paths.root).layers.stage(DIGEST) not in (ours, orphaned)
+    assert not orphaned.exists()
 
 
 def test_a_file_in_the_way_is_one_sentence(store: Store) -> None:

@@ -35,13 +35,14 @@ def test_a_new_store_is_an_empty_layout(store: Store) -> None:
         (Paths.blob, f"blobs/sha256/{DIGEST.hex}"),
         (Paths.layer, f"layers/sha256/{DIGEST.hex}"),
         (Paths.ingest, f"ingest/sha256-{DIGEST.hex}"),
-        (Paths.staging, f"ingest/sha256-{DIGEST.hex}.layer"),
+        (Paths.staging, f"ingest/sha256-{DIGEST.hex}.mine.layer"),
+        (Paths.staging_joint, f"ingest/joint-sha256-{DIGEST.hex}.mine.layer"),
     ],
 )
 def test_everything_has_its_place(tmp_path: Path, place: object, relative: str) -> None:
     """Digests become names of one part; a lock's name too."""
     assert callable(place)
-    assert place(Paths(tmp_path), DIGEST) == tmp_path / relative
+    assert place(Paths(tmp_path, "mine"), DIGEST) == tmp_path / relative
     assert Paths(tmp_path).lock(f"blob-{DIGEST}") == tmp_path / f"locks/blob-sha256-{DIGEST.hex}"
 
 
