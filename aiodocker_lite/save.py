@@ -63,6 +63,9 @@ def find_images(names: Sequence[str], store: Store) -> list[Image]:
             asked = (own for own in image.names if own.digest is None and own == _reference(str(name)))
             found[image.manifest.digest] = replace(image, names=tuple(dict.fromkeys((*kept, *asked))))
     for image in found.values():
+        if not image.config.raw:
+            path = store.paths.blob(image.manifest.digest)
+            raise StoreCorrupt(str(path), f"{image.name} or its configuration cannot be read")
         for layer in image.manifest.layers:
             if not store.blobs.has(layer.digest, layer.size):
                 raise BlobMissing(image.name, layer.digest.short)

@@ -433,6 +433,9 @@ async def test_a_damaged_store_makes_no_archive(engine: Engine, tmp_path: Path, 
     await refuses(engine, place / "x.tar", BlobMissing, missing, format=format)
     blob.unlink()
     await refuses(engine, place / "x.tar", BlobMissing, missing, format=format)
+    engine.store.paths.blob(PLAIN.config.digest).write_bytes(b"{}")
+    unreadable = "^the store is damaged: .*: plain:1 or its configuration cannot be read$"
+    await refuses(engine, place / "x.tar", StoreCorrupt, unreadable, format=format)
     assert {each.name for each in await engine.images() if each.verified == "No"} == {
         "localhost:5000/a/zstd:2"
     }
