@@ -39,6 +39,9 @@ def prepare_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    if not os.environ.get("AIODOCKER_LITE_DEBUG"):
+        # What is only half made when files run out, an event loop for example, complains when it goes.
+        sys.unraisablehook = lambda _: None
 
 
 def guarded(action: Callable[[], int], *, is_run: bool) -> int:
@@ -91,6 +94,18 @@ def exit_code(error: EngineError, *, is_run: bool) -> int:
     return _USAGE if is_run and error.exit_code == 1 else error.exit_code
 
 
+def _refused(error: Exception) -> str | None:
+    """What this machine has too little of, or what broke; None for a bug."""
+    if isinstance(error, OSError) and error.errno:
+        where = f": {error.filename}" if isinstance(error.filename, str) else ""
+        return f"{os.strerror(error.errno)}{where}"
+    if isinstance(error, MemoryError):
+        return os.strerror(errno.ENOMEM)
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "no thread can be started, for there are too many, or no memory"
+    return None
+
+
 def _foreign(error: Exception, *, is_run: bool) -> int:
     import typer
     from typer.exceptions import TyperException
@@ -112,6 +127,8 @@ def _foreign(error: Exception, *, is_run: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
+    elif reason := _refused(error):
+        say(f"the system does not permit what is needed here: {reason}")
     else:
         say(f"internal error: {type(error).__name__}: {error}")
         say("this is a bug; set AIODOCKER_LITE_DEBUG=1 to see where, and please report it")

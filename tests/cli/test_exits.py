@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -88,6 +89,47 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: py
     err = capsys.readouterr().err
     assert err.count("Traceback (most recent call last):") == 2
     assert err.endswith("ZeroDivisionError: oh\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EMFILE, "x", "/a"), "Too many open files: /a"),
+        (OSError(errno.EIO, "x"), "Input/output error"),
+        (MemoryError(), "Cannot allocate memory"),
+        (
+            RuntimeError("can't start new thread"),
+            "no thread can be started, for there are too many, or no memory",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_the_machine_lacks_is_no_bug(
+    capsys: pytest.CaptureFixture[str], error: Exception, reason: str
+) -> None:
+    """A sentence with the system's own words."""
+    assert exits.guarded(raising(error), is_run=False) == 1
+    assert capsys.readouterr().err == (
+        f"aiodocker-lite: the system does not permit what is needed here: {reason}\n"
+    )
+
+
+@pytest.mark.parametrize("limit", range(4, 14))
+def test_too_few_open_files_are_a_sentence(tmp_path: Path, limit: int) -> None:
+    """Wherever they run out once the program has begun: nothing that is half made says anything of its own."""
+    code = (
+        "import asyncio, resource, sys\n"
+        "from aiodocker_lite.cli import app, images, session, room, exits\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        f"sys.argv = ['x', '--root', {str(tmp_path)!r}, 'tag', 'a', 'b']\n"
+        "app.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert all(line.startswith("aiodocker-lite: ") for line in done.stderr.splitlines()), done.stderr
+    assert "internal error" not in done.stderr
 
 
 def test_complaining_about_one_of_several_does_not_end_the_others(capsys: pytest.CaptureFixture[str]) -> None:
