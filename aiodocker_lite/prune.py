@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from anyio import to_thread
@@ -13,6 +14,7 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import ContainerRunning, NoSuchContainer
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store import Store
+from aiodocker_lite.store.trees import remove_tree
 from aiodocker_lite.store.usage import content_sizes, parts, paths_of, tree_size
 
 T = TypeVar("T")
@@ -56,6 +58,8 @@ async def prune(
     """
     store.create()
     containers, freed = await to_thread.run_sync(_prune_containers, store)
+    for path in await store.containers.leftovers():
+        freed += await to_thread.run_sync(_remove, path)
     sizes = await to_thread.run_sync(content_sizes, store.paths, store.layers)
     untagged: list[Reference] = []
     used = {container.manifest for container in store.containers.all()}
@@ -85,6 +89,12 @@ def _prune_containers(store: Store) -> tuple[tuple[str, ...], int]:
         removed.append(container.id)
         freed += size
     return tuple(removed), freed
+
+
+def _remove(path: Path) -> int:
+    size = tree_size(path)
+    remove_tree(path)
+    return size
 
 
 def _prune_parts(store: Store, older_than: float, most: int | None) -> tuple[tuple[Digest, ...], int]:

@@ -12,8 +12,10 @@ import pytest
 
 from aiodocker_lite import Engine, Room, Settings
 from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import StoreUnreadable
 from aiodocker_lite.prune import Pruned
 from aiodocker_lite.store import Store
+from aiodocker_lite.store.usage import tree_size
 from aiodocker_lite.testing.faults import cut
 from aiodocker_lite.testing.images import image, layer, noise
 from aiodocker_lite.testing.registry import FakeRegistry
@@ -93,6 +95,27 @@ async def test_what_a_container_uses_stays(engine: Engine) -> None:
     end(process)
     pruned = await engine.prune(all_images=True)
     assert (len(pruned.containers), names(engine)) == (1, [])
+
+
+async def test_what_is_left_of_a_container_goes(engine: Engine) -> None:
+    """Its removal was interrupted when it was none any more, but still took room."""
+    store = engine.store
+    await bring(store, tiny(), "alpine")
+    place = store.paths.containers / await run(store, "alpine", "half-gone")
+    (place / "config.json").unlink()
+    pruned = await engine.prune()
+    assert pruned.containers == ()
+    assert pruned.reclaimed >= 100_000
+    assert list(store.paths.containers.iterdir()) == []
+
+
+async def test_what_cannot_be_read_is_a_sentence(engine: Engine) -> None:
+    """What it says has the place (S05)."""
+    place = engine.store.paths.containers / ("x" * 300)
+    with pytest.raises(
+        StoreUnreadable, match=r"cannot read the store at .*/containers/x+: File name too long"
+    ):
+        tree_size(place)
 
 
 async def test_partial_downloads_go_by_age(engine: Engine) -> None:

@@ -178,6 +178,11 @@ class Containers:
             raise NoSuchContainer(container.name)
         remove_tree(container.path)
 
+    async def leftovers(self) -> list[Path]:
+        """What is left of containers whose removal was interrupted, or whose engine was killed."""
+        async with hold(self._paths.lock("containers")):
+            return self._sweep()
+
     def let_go_of(self, layer: Digest) -> None:
         """Make sure that a layer can be replaced. Raises LayerInUse while a container runs on it."""
         for container in self.all():

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiodocker_lite import syscalls
-from aiodocker_lite.errors import DiskFull, StoreUnwritable
+from aiodocker_lite.errors import DiskFull, StoreUnreadable, StoreUnwritable
 
 
 @contextmanager
@@ -25,6 +25,16 @@ def store_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(where, reason) from error
         raise StoreUnwritable(where, reason) from error
+
+
+@contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """The same where nothing is written. Raises StoreUnreadable."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else str(path)
+        raise StoreUnreadable(where, error.strerror or str(error)) from error
 
 
 def sync_directory(path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.image import Image
 from aiodocker_lite.store.aside import DAMAGED
+from aiodocker_lite.store.durable import reading_errors
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import is_held
 from aiodocker_lite.store.paths import Paths
@@ -31,33 +32,35 @@ class Part:
 
 
 def parts(paths: Paths) -> list[Part]:
-    """All partial downloads, the oldest first."""
+    """All partial downloads, the oldest first. Raises StoreUnreadable."""
     found = []
-    for path in _entries(paths.ingests):
-        if (match := _PART.fullmatch(path.name)) is None:
-            continue
-        digest = Digest(match[1], match[2])
-        try:
-            how = path.stat()
-        except FileNotFoundError:
-            continue
-        size = min(how.st_size, how.st_blocks * 512)  # there may be gaps in it
-        found.append(Part(digest, size, how.st_mtime, is_held(paths.lock(f"blob-{digest}"))))
+    with reading_errors(paths.ingests):
+        for path in _entries(paths.ingests):
+            if (match := _PART.fullmatch(path.name)) is None:
+                continue
+            digest = Digest(match[1], match[2])
+            try:
+                how = path.stat()
+            except FileNotFoundError:
+                continue
+            size = min(how.st_size, how.st_blocks * 512)  # there may be gaps in it
+            found.append(Part(digest, size, how.st_mtime, is_held(paths.lock(f"blob-{digest}"))))
     return sorted(found, key=lambda part: part.changed)
 
 
 def content_sizes(paths: Paths, layers: Layers) -> dict[Path, int]:
-    """Bytes of every blob and unpacked layer, by its path."""
+    """Bytes of every blob and unpacked layer, by its path. Raises StoreUnreadable."""
     sizes = {}
-    for path in paths.blobs.glob("*/*"):
-        try:
-            sizes[path] = path.stat().st_size
-        except FileNotFoundError:
-            continue
-    for path in paths.layers.glob("*/*"):
-        is_damaged = path.suffix == DAMAGED
-        record = None if is_damaged else layers.find(Digest(path.parent.name, path.name))
-        sizes[path] = tree_size(path) if record is None else record.size
+    with reading_errors(paths.root):
+        for path in paths.blobs.glob("*/*"):
+            try:
+                sizes[path] = path.stat().st_size
+            except FileNotFoundError:
+                continue
+        for path in paths.layers.glob("*/*"):
+            is_damaged = path.suffix == DAMAGED
+            record = None if is_damaged else layers.find(Digest(path.parent.name, path.name))
+            sizes[path] = tree_size(path) if record is None else record.size
     return sizes
 
 
@@ -69,22 +72,26 @@ def paths_of(image: Image, paths: Paths) -> list[Path]:
 
 
 def tree_size(path: Path) -> int:
-    """Bytes that a directory takes on the disk, as far as this user may look into it."""
+    """Bytes that a directory takes on the disk, as far as this user may look into it.
+
+    Raises StoreUnreadable.
+    """
     total = 0
     seen: set[int] = set()
     pending = [str(path)]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    how = entry.stat(follow_symlinks=False)
-                    if how.st_nlink == 1 or entry.inode() not in seen:
-                        total += how.st_blocks * 512
-                    seen.add(entry.inode())
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except (FileNotFoundError, PermissionError):
-            continue
+    with reading_errors(path):
+        while pending:
+            try:
+                with os.scandir(pending.pop()) as entries:
+                    for entry in entries:
+                        how = entry.stat(follow_symlinks=False)
+                        if how.st_nlink == 1 or entry.inode() not in seen:
+                            total += how.st_blocks * 512
+                        seen.add(entry.inode())
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(entry.path)
+            except (FileNotFoundError, PermissionError):
+                continue
     return total
 
 
