@@ -79,8 +79,17 @@ class Program:
 
     def wait(self) -> tuple[int, str]:
         """Exit code, or minus the signal; and what it wrote to standard error."""
-        code = self.process.wait(120)
+        try:
+            code = self.process.wait(120)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"it does not end: {', '.join(self._threads())}") from error
         return code, self.error.read_text(errors="replace")
+
+    def _threads(self) -> Iterator[str]:
+        """What each waits for: the number of a system call and its arguments, or ``running``."""
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with suppress(OSError):
+                yield f"{(task / 'comm').read_text().strip()}: {(task / 'syscall').read_text().strip()}"
 
 
 @contextmanager
@@ -138,6 +147,7 @@ def held(
 
 def _watch(listener: int, main: int, decide: Decide) -> None:
     names: dict[int, str] = {}
+    groups: dict[int, int] = {}
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     while True:
@@ -154,7 +164,7 @@ def _watch(listener: int, main: int, decide: Decide) -> None:
         number, tid, _, nr, _, _, *arguments = _NOTICE.unpack(notice)
         name = names.setdefault(nr, _name_of(nr))
         try:
-            pid = _group_of(tid)
+            pid = groups.get(tid) or groups.setdefault(tid, _group_of(tid))
             decision = decide(Call(name, _place(tid, name, arguments), pid, pid == main))
         except (FileNotFoundError, ProcessLookupError):
             continue
