@@ -68,7 +68,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at once")
     chosen = parser.parse_args()
     found = 0
-    with staging() as stage, ProcessPoolExecutor(chosen.jobs) as pool:
+    with_large = chosen.only.startswith(LARGE_PULL.name) if chosen.only else chosen.random > 0
+    with staging(with_large=with_large) as stage, ProcessPoolExecutor(chosen.jobs) as pool:
         if chosen.only:
             name = chosen.only.partition("/")[0]
             rehearse(stage, DEEDS.get(name, LARGE_PULL))

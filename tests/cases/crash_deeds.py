@@ -36,14 +36,7 @@ NEW = image(
     layer({"var/": b"", "var/data": noise(30_000, "data"), "var/more": b"more"}),
     platform=HERE,
 )  # fmt: skip
-LARGE = image(
-    SHARED,
-    *(
-        layer({f"d{n}/f{m}": noise(size // 8, f"{n}.{m}") for m in range(8)})
-        for n, size in enumerate((12_000_000, 9_000_000, 6_000_000, 3_000_000))
-    ),
-    platform=HERE,
-)
+LARGE_SIZES = (12_000_000, 9_000_000, 6_000_000, 3_000_000)
 OLD_NAME = "kept.test/old:1"
 OLD_ARCHIVE = b"what was there before"
 
@@ -158,6 +151,15 @@ LARGE_PULL = Deed(
 )  # fmt: skip
 
 
+def large() -> Image:
+    """An image that takes a while."""
+    layers = (
+        layer({f"d{n}/": b"", **{f"d{n}/f{m}": noise(size // 8, f"{n}.{m}") for m in range(8)}})
+        for n, size in enumerate(LARGE_SIZES)
+    )
+    return image(SHARED, *layers, platform=HERE)
+
+
 def listing(root: Path) -> Listing:
     """All images of a store, as whoever only reads sees them."""
     return frozenset(
@@ -166,14 +168,15 @@ def listing(root: Path) -> Listing:
 
 
 @contextmanager
-def staging() -> Iterator[Stage]:
-    """Everything that the deeds need, for as long as the block lasts."""
+def staging(*, with_large: bool = False) -> Iterator[Stage]:
+    """Everything that the deeds need, for as long as the block lasts; for LARGE_PULL a large image."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crashes.")))
         (place / "registry").mkdir()
         address = stack.enter_context(running_registry(place / "registry", {}))
-        layout = write_layout(place / "layout", {"new": NEW, "large": LARGE})
-        for name in ("new", "large"):
+        images = {"new": NEW, **({"large": large()} if with_large else {})}
+        layout = write_layout(place / "layout", images)
+        for name in images:
             RealRegistry(address).push(layout, f"{name}:1", name)
         stage = Stage(place, address)
         anyio.run(_stock, stage)
