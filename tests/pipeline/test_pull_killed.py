@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from aiodocker_lite import Engine, Settings
@@ -48,6 +49,7 @@ async def kill_after(events: int, store: Path, name: str) -> bool:
         return False
 
 
+@pytest.mark.timeout(200)
 async def test_a_killed_pull_fetches_only_the_missing_bytes(tmp_path: Path) -> None:
     """Each request begins where the file on disk ends, and what is sealed is not asked for.
 
