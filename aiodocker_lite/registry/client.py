@@ -94,9 +94,10 @@ class HttpRegistry:
         async def resolve_at(place: Endpoint) -> Descriptor:
             async with self._ask("HEAD", place, reference, path, _ACCEPT) as answer:
                 self._quotas[reference.registry] = quota_of(place.registry, answer.headers)
-                # Some registries refuse HEAD with 405, others with 400 or 501.
+                # Some registries refuse HEAD with 405, others with 400 or 501; and an answer to it cannot say why
+                # somebody is denied something.
                 found = promise(reference, answer) if answer.status == 200 else None
-                if answer.status not in (200, 400, 405, 501):
+                if answer.status not in (200, 400, 403, 405, 501):
                     raise await self._failure(place, reference, answer)
             return found or await self._resolve_by_reading(place, reference, path)
 

@@ -365,7 +365,7 @@ async def test_every_request_names_every_fault(
 
 async def test_what_a_registry_says_about_a_refusal_is_a_note(fake: FakeRegistry, client: NewClient) -> None:
     """`errors[].message` of a 403, beside our own sentence."""
-    fake.script("", "/manifests/", status(405), status(403))
+    fake.script("", "/manifests/", status(403), status(403))
     with pytest.raises(AccessDenied) as caught:
         await client().resolve(fake.reference("app"))
     assert caught.value.__notes__ == [f"{fake.address} says: fault: scripted 403"]
