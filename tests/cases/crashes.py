@@ -54,6 +54,7 @@ OPENS = [
 ]
 # fmt: on
 _STARTING = ("clone", "clone3", "fork", "vfork")
+_OF_A_LOOP = ("epoll_create1", "eventfd2", "pipe2")
 _LIBRARIES = tuple(
     {
         sys.prefix,
@@ -88,6 +89,8 @@ def _tells(call: Call, places: tuple[str, ...]) -> bool:
 
 
 def _opens(call: Call, places: tuple[str, ...]) -> bool:
+    if call.name in _OF_A_LOOP and not call.by_main:
+        return False  # uvloop's child before its exec(2): it makes anew what it has just closed
     return call.name not in ("openat", "openat2") or not call.place.startswith(_LIBRARIES)
 
 
