@@ -190,6 +190,8 @@ _FAILING = {
     for fault in row.faults.split()
 }
 """What brings nothing, or not much."""
+_FOR_EVER = 10 * LASTING
+"""For what brings a little each time, and with small batches is not looked at before much of it has come."""
 _FINAL = [row for row in ROWS if row.lasting and not row.elsewhere and row.streams == (1,)]
 
 
@@ -223,11 +225,9 @@ def random_one(seed: int) -> Schedule:
         if not ((elsewhere and target in BLOBS) or (streams > 1 and (row.first or row.lasting == "gzip"))):
             ending, words = row.lasting or "", row.words
             # It comes too late for what is here already.
-            before = {"cancel"}
-            if not row.first and row.faults != "encoded-part":  # in ranges it brings a little each time
-                before |= {"part"} | _FAILING
+            before = {"cancel"} if row.first else {"cancel", "part"} | _FAILING
             faults = [(where, fault) for where, fault in faults if where != target or fault in before]
             first = [(target, row.first)] if row.first else []
-            faults += [*first, *[(target, chance.choice(row.faults.split()))] * LASTING]
+            faults += [*first, *[(target, chance.choice(row.faults.split()))] * _FOR_EVER]
     batch = chance.choice((1000, 1 << 20))
     return Schedule(f"random {seed}", tuple(faults), ending, words, streams, elsewhere, batch)
