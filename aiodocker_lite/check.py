@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from aiodocker_lite.bring import Tools, all_of, record_of, staged
 from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.errors import (
     ContentError,
+    DiskFull,
     EngineError,
     LimitExceeded,
     StoreCorrupt,
@@ -140,7 +142,7 @@ class Checker:
         job = ListJob(diff_id, layers.files(diff_id), listing)
         flaws = _flaws(diff_id, await self._tools.unpackers.compare_known(job))
         if not flaws:
-            await to_thread.run_sync(layers.renew, record.renewed())
+            await self._renew(record.renewed())
         return flaws
 
     async def _compare(self, blob: Descriptor, record: LayerRecord) -> list[Flaw]:
@@ -152,8 +154,12 @@ class Checker:
             await to_thread.run_sync(unstage)
         if not flaws:
             unpacked = replace(unpacked, listing=None if record.listing is None else str(record.listing))
-            await to_thread.run_sync(layers.renew, record_of(diff_id, blob.digest, unpacked, self._tools))
+            await self._renew(record_of(diff_id, blob.digest, unpacked, self._tools))
         return flaws
+
+    async def _renew(self, record: LayerRecord) -> None:
+        with suppress(DiskFull):  # the layer is sound, and only when that was found is not kept
+            await to_thread.run_sync(self._store.layers.renew, record)
 
     async def _compare_quickly(
         self, blob: Descriptor, record: LayerRecord, staging: Path

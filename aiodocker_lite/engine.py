@@ -148,7 +148,8 @@ class Engine:
         """Bring the images of a `docker save` or OCI archive into the store, from a file or a stream.
 
         A directory will do: an OCI image layout, or an archive that was unpacked. A platform that is named
-        here is insisted on. Without `tags`, the archive gives no names. Raises InvalidArchive, ContentError, StoreError.
+        here is insisted on. Without `tags`, the archive gives no names. Each image has the names that it
+        got. Raises InvalidArchive, ContentError, StoreError.
         """
         from aiodocker_lite.load import load
 

@@ -508,7 +508,7 @@ class BlobMissing(StoreError):
 
     slug = "blob-missing"
     message = "cannot save {name}: the blob of its layer {layer} is not in the store"
-    hint = "pull or load the image again"
+    hint = "pull or load the image again, without --discard-blobs"
 
 
 @dataclass(eq=False)

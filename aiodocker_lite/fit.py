@@ -34,7 +34,7 @@ def check_room(name: str, manifest: Manifest, config: ImageConfig, tools: Tools)
             name,
             str(store.paths.root),
             f"it takes at least {human_size(least)}",
-            f"the store may have {human_size(most)}",
+            f"the store may have {human_size(most)} (--max-store)",
         )
     here = {part.digest: part.size for part in parts(store.paths)}
     missing = sum(

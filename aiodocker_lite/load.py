@@ -96,7 +96,7 @@ async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress)
     _report_renamed(archived, tools, progress)
     image = await tools.store.images.add(archived.names, manifest, config, manifest.digest)
     progress(events.ImageReady(_title(archived), manifest.digest, fetched=True))
-    return image
+    return replace(image, names=archived.names)
 
 
 def _report_renamed(archived: ArchivedImage, tools: Tools, progress: Progress) -> None:

@@ -43,6 +43,8 @@ class Checked:
     image: Image
     flaws: tuple[Flaw, ...] = ()
     repaired: bool = False
+    packed: bool = True
+    """Its layers are here as blobs too."""
     error: EngineError | None = None
     """Why it could not be checked, or not be repaired."""
 
@@ -69,7 +71,7 @@ async def verify(
                 now = await to_thread.run_sync(tools.store.images.find, image.manifest.digest.hex)
             except NoSuchImage:
                 now = image  # somebody has removed it
-            results.append(replace(checked, image=now))
+            results.append(replace(checked, image=now, packed=tools.store.images.has_blobs(now)))
             on_checked(results[-1])
     if open_registry is not None:
         await to_thread.run_sync(tools.store.collect)

@@ -185,7 +185,10 @@ def load(
         kind = "quiet" if quiet else progress
         with watching(kind, doing="Reading the archive", did="loaded") as watch:
             source = Path(input) if input is not None else sys.stdin.buffer
-            for image in await engine.load(source, platform=platform, tags=not no_tags, progress=watch):
+            loaded = await engine.load(source, platform=platform, tags=not no_tags, progress=watch)
+            if not loaded:
+                exits.say("there is no image in this archive")
+            for image in loaded:
                 for name in image.names:
                     typer.echo(f"Loaded image: {name.familiar}")
                 if not image.names:

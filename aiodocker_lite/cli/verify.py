@@ -63,9 +63,8 @@ def _report(checked: Checked, *, repair: bool) -> None:
         )
     else:
         layers = len(image.manifest.layers)
-        verdict = (
-            f"ok: manifest, configuration, {layers} layer{'' if layers == 1 else 's'}, packed and unpacked"
-        )
+        forms = "packed and unpacked" if checked.packed else "unpacked, for their blobs are not kept"
+        verdict = f"ok: manifest, configuration, {layers} layer{'' if layers == 1 else 's'}, {forms}"
     typer.echo(f"{image.name}: {verdict}")
     for flaw in checked.flaws:
         typer.echo(f"  {printable(str(flaw))}")

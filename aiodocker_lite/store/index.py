@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import ContentError, EngineError, StoreCorrupt, StoreUnreadable
+from aiodocker_lite.errors import ContentError, DiskFull, EngineError, StoreCorrupt, StoreUnreadable
 from aiodocker_lite.manifest import (
     DOCUMENT_MAX,
     OCI_MANIFEST,
@@ -57,6 +58,19 @@ def write_index(paths: Paths, entries: Sequence[Entry], others: Sequence[dict[st
         ],
     }
     content = json.dumps(document, indent=1).encode()
+    try:
+        _write_copy(paths, content)
+        write_durably(paths.index, content, beside=paths.ingests)
+    except DiskFull:
+        # Whoever removes something to make room needs some first: that of the copy.
+        with store_errors(paths.index_copy):
+            paths.index_copy.unlink(missing_ok=True)
+        write_durably(paths.index, content, beside=paths.ingests)
+        with suppress(DiskFull):  # the index is the one that counts
+            _write_copy(paths, content)
+
+
+def _write_copy(paths: Paths, content: bytes) -> None:
     with store_errors(paths.index_copy):
         # Not synced: a power cut damages this one at most, and bad luck the other one.
         temporary = paths.ingests / f"{paths.index_copy.name}.{os.urandom(6).hex()}.tmp"
@@ -65,18 +79,23 @@ def write_index(paths: Paths, entries: Sequence[Entry], others: Sequence[dict[st
             temporary.rename(paths.index_copy)
         finally:
             temporary.unlink(missing_ok=True)
-    write_durably(paths.index, content, beside=paths.ingests)
 
 
 def _read(path: Path) -> Listing | None:
     try:
-        listed = json.loads(path.read_bytes())["manifests"]
+        # A pipe in this place is nothing, and not waited for.
+        with open(path, "rb", opener=_without_waiting) as file:
+            listed = json.loads(file.read())["manifests"]
         ours = tuple(read_entry(entry) for entry in listed if is_ours(entry))
         return ours, [entry for entry in listed if not is_ours(entry)]
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EngineError):
         return None
     except OSError as error:
         raise StoreUnreadable(str(path), error.strerror or str(error)) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _rebuilt(paths: Paths, blobs: Blobs) -> Listing:

@@ -193,3 +193,5 @@ async def test_it_runs_and_the_list_of_images_says_verified(registry: FakeRegist
     )
     assert done.returncode == 1
     assert b"is not in the store" in done.stderr
+    done = await anyio.run_process(command(store, "verify"), env=environment(tmp_path))
+    assert done.stdout.endswith(b"1 layer, unpacked, for their blobs are not kept\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -39,11 +40,17 @@ def broken_entry(**change: object) -> Damage:
     return damage
 
 
+def replaced_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         *map(torn, TORN),
         Path.unlink,
+        replaced_by_pipe,
         broken_entry(digest="sha256:x"),
         broken_entry(size=-1),
         broken_entry(digest=None),
