@@ -115,7 +115,10 @@ async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
     async with store.bringing(blob.digest, layer.diff_id, lambda: progress(events.Waiting(blob.digest))):
         record = store.layers.find(layer.diff_id, str(tools.owners))
         if record is not None and _has_enough(record, blob, tools):
-            discard(store.paths.ingest(blob.digest))  # of a pull that was killed
+            if tools.settings.discard_blobs:
+                discard(
+                    store.paths.ingest(blob.digest)
+                )  # of a pull that was killed when its layer was sealed
             progress(events.LayerExists(blob.digest, blob.size))
             return
         ingest = store.paths.ingest(blob.digest)

@@ -153,8 +153,8 @@ class Checker:
             unpacked, flaws = await self._compare_quickly(blob, record, staging)
             await to_thread.run_sync(unstage)
         if not flaws:
-            unpacked = replace(unpacked, listing=None if record.listing is None else str(record.listing))
-            await self._renew(record_of(diff_id, blob.digest, unpacked, self._tools))
+            again = record_of(diff_id, blob.digest, unpacked, self._tools)
+            await self._renew(replace(again, listing=record.listing))
         return flaws
 
     async def _renew(self, record: LayerRecord) -> None:

@@ -621,11 +621,10 @@ class DoesNotFit(StoreError):
 
     name: str
     path: str
-    needed: str
-    free: str
+    reason: str
 
     slug = "does-not-fit"
-    message = "{name} does not fit into {path}: {needed}, and {free}"
+    message = "{name} does not fit into {path}: {reason}"
     hint = "remove something (see `df` and `prune`), or choose another directory with --root"
 
 

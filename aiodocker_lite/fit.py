@@ -15,7 +15,7 @@ from aiodocker_lite.layer.space import room_in
 from aiodocker_lite.manifest import ImageConfig, Manifest, check_pairs
 from aiodocker_lite.sizes import human_size, human_time
 from aiodocker_lite.store import Store
-from aiodocker_lite.store.usage import Part, content_sizes, parts, paths_of
+from aiodocker_lite.store.usage import Part, content_sizes, part_size, parts, paths_of
 
 
 def check_room(name: str, manifest: Manifest, config: ImageConfig, tools: Tools) -> None:
@@ -33,12 +33,12 @@ def check_room(name: str, manifest: Manifest, config: ImageConfig, tools: Tools)
         raise DoesNotFit(
             name,
             str(store.paths.root),
-            f"it takes at least {human_size(least)}",
-            f"the store may have {human_size(most)} (--max-store)",
+            f"it takes at least {human_size(least)}, and the store may have {human_size(most)} (--max-store)",
         )
-    here = {part.digest: part.size for part in parts(store.paths)}
     missing = sum(
-        max(0, size - here.get(blob, 0)) for blob, size in blobs.items() if not store.blobs.has(blob, size)
+        max(0, size - part_size(store.paths, blob))
+        for blob, size in blobs.items()
+        if not store.blobs.has(blob, size)
     )
     missing += sum(
         size for diff_id, size in layers.items() if store.layers.find(diff_id, str(tools.owners)) is None
@@ -48,8 +48,7 @@ def check_room(name: str, manifest: Manifest, config: ImageConfig, tools: Tools)
         raise DoesNotFit(
             name,
             str(store.paths.root),
-            f"it needs at least {human_size(missing)} more",
-            f"{human_size(free)} are free for it",
+            f"it needs at least {human_size(missing)} more, and {human_size(free)} are free for it",
         )
 
 

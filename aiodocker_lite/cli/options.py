@@ -72,8 +72,10 @@ def tls_settings(insecure: bool, tls_verify: str, cert_dir: str | None) -> dict[
     return {"insecure": insecure or tls_verify == "false", "cert_dir": Path(cert_dir) if cert_dir else None}
 
 
-def size_of(option: str, text: str) -> int:
-    """Bytes as an option says them. Raises InvalidOption."""
+def size_of(option: str, text: str | None) -> int | None:
+    """Bytes as an option says them; None where it is not given. Raises InvalidOption."""
+    if text is None:
+        return None
     if (size := number_of(text)) is None:
         raise InvalidOption(option, f"'{text}' is not a size such as 500M or 10G")
     return size

@@ -69,7 +69,7 @@ def pull(
     """
     limits = Limits.parse(limit or ())
     when = pull_policy(policy, "--policy")
-    most = None if max_store is None else size_of("--max-store", max_store)
+    most = size_of("--max-store", max_store)
     references = list(dict.fromkeys(Reference.parse(name) for name in names))
     given = credentials_for(creds, references)
     if not quiet:

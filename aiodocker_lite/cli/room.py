@@ -42,10 +42,7 @@ def prune(
     Ended containers, images that no container uses, and partial downloads. What somebody uses or is
     bringing at this moment stays. The last line says how much room that gave.
     """
-    seconds, most = (
-        _seconds(partial_older_than),
-        None if partial_max is None else size_of("--partial-max", partial_max),
-    )
+    seconds, most = _seconds(partial_older_than), size_of("--partial-max", partial_max)
     if not force and not _agrees(all=all, older=partial_older_than):
         typer.echo("prune was cancelled", err=True)
         return 1

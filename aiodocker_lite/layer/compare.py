@@ -29,7 +29,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 1 << 20
 _CLOCK = 1_000_000_000
 """Nanoseconds by which the time of a file system may be behind."""
-KINDS = {
+_KINDS = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a directory",
     stat.S_IFLNK: "a symbolic link",
@@ -126,7 +126,7 @@ def kind(should: Attributes, found: Attributes) -> str | None:
     """How what was found is something else."""
     wanted = stat.S_IFMT(should.st_mode)
     if stat.S_IFMT(found.st_mode) != wanted:
-        return f"it is {KINDS[stat.S_IFMT(found.st_mode)]}, not {KINDS[wanted]}"
+        return f"it is {_KINDS[stat.S_IFMT(found.st_mode)]}, not {_KINDS[wanted]}"
     if wanted == stat.S_IFREG and found.st_size != should.st_size:
         return f"it has {found.st_size} bytes, not {should.st_size}"
     if found.st_rdev != should.st_rdev:

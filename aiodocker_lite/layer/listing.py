@@ -150,10 +150,9 @@ def _entry(path: Components, how: os.stat_result, xattrs: dict[bytes, bytes], co
         how.st_mode,
         how.st_uid,
         how.st_gid,
-        # Those of a directory are the file system's own.
-        0 if stat.S_ISDIR(how.st_mode) else how.st_size,
+        how.st_size,
         how.st_rdev,
-        0 if stat.S_ISDIR(how.st_mode) else how.st_nlink,
+        how.st_nlink,
         how.st_mtime_ns,
         content,
         {os.fsdecode(key): value.hex() for key, value in xattrs.items()},

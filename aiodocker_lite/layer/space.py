@@ -15,7 +15,11 @@ _ENTRY = 4096
 def room_in(directory: int | Path, kept: int) -> int:
     """Bytes that may be taken of the file system of a directory, with as much left free; negative if none may."""
     found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize - min(kept, found.f_blocks * found.f_frsize // _SHARE)
+    return found.f_bavail * found.f_frsize - _kept(found, kept)
+
+
+def _kept(found: os.statvfs_result, kept: int) -> int:
+    return min(kept, found.f_blocks * found.f_frsize // _SHARE)
 
 
 class Space:
@@ -24,8 +28,7 @@ class Space:
     def __init__(self, directory: int, kept: int) -> None:
         """`kept` bytes stay free of the file system of this open directory, or 5 % of it if that is less."""
         self._directory = directory
-        found = os.fstatvfs(directory)
-        self._kept = min(kept, found.f_blocks * found.f_frsize // _SHARE)
+        self._kept = _kept(os.fstatvfs(directory), kept)
         self._taken = _EVERY
 
     def take(self, size: int) -> None:

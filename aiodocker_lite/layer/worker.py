@@ -4,8 +4,8 @@ It is started by `pool.py`, steps apart from the host, and forks for each layer 
 is confined to the layer's directory and ends with it (`confine.py`). It talks JSON lines. A job comes in
 as ``{"blob": …}``, then ``{"have": n}`` whenever more of the blob's file is complete. Out go
 ``{"consumed": n}`` now and then, and at the end ``{"done": …}`` or ``{"failed": …}``. A job of the kind
-``join`` joins a layer that is unpacked to those below it, ``list`` compares one with its list. Errors cross as slug and facts, never
-pickled: this process reads what strangers wrote.
+``join`` joins a layer that is unpacked to those below it, ``list`` compares one with its list. Errors cross
+as slug and facts, never pickled: this process reads what strangers wrote.
 """
 
 from __future__ import annotations

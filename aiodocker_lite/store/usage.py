@@ -11,7 +11,7 @@ from pathlib import Path
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.image import Image
 from aiodocker_lite.store.aside import DAMAGED
-from aiodocker_lite.store.durable import reading_errors
+from aiodocker_lite.store.durable import reading_errors, store_errors
 from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import is_held
 from aiodocker_lite.store.paths import Paths
@@ -43,9 +43,15 @@ def parts(paths: Paths) -> list[Part]:
                 how = path.stat()
             except FileNotFoundError:
                 continue
-            size = min(how.st_size, how.st_blocks * 512)  # there may be gaps in it
-            found.append(Part(digest, size, how.st_mtime, is_held(paths.lock(f"blob-{digest}"))))
+            found.append(Part(digest, _taken(how), how.st_mtime, is_held(paths.lock(f"blob-{digest}"))))
     return sorted(found, key=lambda part: part.changed)
+
+
+def part_size(paths: Paths, blob: Digest) -> int:
+    """Bytes that have come of a blob, for whoever is about to bring the rest. Raises StoreUnwritable."""
+    path = paths.ingest(blob)
+    with store_errors(path):
+        return _taken(path.stat()) if path.exists() else 0
 
 
 def content_sizes(paths: Paths, layers: Layers) -> dict[Path, int]:
@@ -93,6 +99,11 @@ def tree_size(path: Path) -> int:
             except (FileNotFoundError, PermissionError):
                 continue
     return total
+
+
+def _taken(how: os.stat_result) -> int:
+    """What a file takes that may have gaps."""
+    return min(how.st_size, how.st_blocks * 512)
 
 
 def _entries(directory: Path) -> Iterator[Path]:

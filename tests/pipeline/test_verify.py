@@ -209,17 +209,22 @@ DAMAGES: tuple[tuple[str, Callable[[Path], object], str], ...] = (
 )  # fmt: skip
 
 
+def do_damage(engine: Engine) -> dict[str, str]:
+    """All of it, to all files at the same place; returns what is wrong then, by path."""
+    for name, damage, _ in DAMAGES:
+        places = [top / name for top in tops(engine) if os.path.lexists(top / name)]
+        damage(*places or [top / name for top in tops(engine) if (top / name).parent.exists()])
+    return {name: reason for name, _, reason in DAMAGES if reason} | {"/": "its mode is 0700, not 0755"}
+
+
 async def test_other_damage_of_files_is_found_and_repaired(engine: Engine, registry: FakeRegistry) -> None:
     """Everything that a container could see of a file, and all files at the same place."""
     if os.geteuid() != 0:
         pytest.skip("some of it only root can do")
     await pulled(engine, registry)
     before = trees(engine)
-    for name, damage, _ in DAMAGES:
-        places = [top / name for top in tops(engine) if os.path.lexists(top / name)]
-        damage(*places or [top / name for top in tops(engine) if (top / name).parent.exists()])
+    wanted = do_damage(engine)
     (checked,) = await engine.verify()
-    wanted = {name: reason for name, _, reason in DAMAGES if reason} | {"/": "its mode is 0700, not 0755"}
     # What was done to files was done to their directory too, where an entry says when it was changed.
     assert {flaw.path: flaw.reason for flaw in checked.flaws if flaw.path != "bin"} == wanted
     assert checked.image.verified == "Damaged"
