@@ -29,12 +29,7 @@ from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.options import PullPolicy, RunOptions, Streams, pull_policy, text, words
 from aiodocker_lite.platforms import Platform
-from aiodocker_lite.prune import Pruned as Pruned
-from aiodocker_lite.prune import Room as Room
-from aiodocker_lite.prune import prune, usage
 from aiodocker_lite.reference import Reference
-from aiodocker_lite.remove import Removed as Removed
-from aiodocker_lite.remove import remove
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.store import Store
 
@@ -49,7 +44,10 @@ if TYPE_CHECKING:
     from aiodocker_lite.bring import Tools
     from aiodocker_lite.layer.privileges import Owners
     from aiodocker_lite.mend import Checked as Checked
+    from aiodocker_lite.prune import Pruned as Pruned
+    from aiodocker_lite.prune import Room as Room
     from aiodocker_lite.registry.source import Registry
+    from aiodocker_lite.remove import Removed as Removed
     from aiodocker_lite.run import Running
     from aiodocker_lite.store.containers import Container
 
@@ -72,8 +70,12 @@ class Engine:
     ...     assert done.stdout == b"hello\\n"
     """
 
-    def __init__(self, settings: Settings | None = None, *, registry: Registry | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, registry: Registry | None = None, lean: bool = False
+    ) -> None:
+        """Nothing is opened yet. `lean` starts faster, in a process where nobody else uses aiohttp."""
         self.settings = settings or Settings()
+        self._lean = lean
         self._given_registry = registry
         self._registry = registry
         self._store: Store | None = None
@@ -208,6 +210,8 @@ class Engine:
         As in docker, what a running container uses only loses its name, and `force` is for what
         ended ones use. Raises NoSuchImage, ImageInUse.
         """
+        from aiodocker_lite.remove import remove
+
         return await remove(text("image", name), self.store, force=force)
 
     async def verify(
@@ -247,6 +251,8 @@ class Engine:
         seconds, and of the others the oldest where they are more than `partial_max` bytes. What somebody
         uses, or is bringing, stays. Raises StoreError.
         """
+        from aiodocker_lite.prune import prune
+
         return await prune(
             self.store,
             all_images=all_images,
@@ -256,6 +262,8 @@ class Engine:
 
     async def usage(self) -> list[Room]:
         """What images, containers and partial downloads take of the disk. Raises StoreError."""
+        from aiodocker_lite.prune import usage
+
         return await to_thread.run_sync(usage, self.store)
 
     # --- running -----------------------------------------------------------------------------
@@ -457,6 +465,10 @@ class Engine:
 
     async def _open_registry(self) -> Registry:
         if self._registry is None:
+            if self._lean:
+                from aiodocker_lite.registry.lean import import_aiohttp
+
+                import_aiohttp()
             from aiodocker_lite.registry.client import HttpRegistry
             from aiodocker_lite.registry.keyring import Keyring
 

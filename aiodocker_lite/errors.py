@@ -64,8 +64,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 _FACT_MAX = 1000
 """Characters of a fact that are shown: strangers can make a media type of megabytes."""
@@ -83,15 +82,40 @@ def shortened(text: str) -> str:
     return text if len(text) <= _FACT_MAX else f"{text[:_FACT_MAX]}…"
 
 
-@dataclass(eq=False)
+@dataclass_transform(eq_default=False)
 class EngineError(Exception):
-    """Base of all errors of this package; `str()` is one sentence."""
+    """Base of all errors of this package; `str()` is one sentence.
 
+    Annotations are the facts, as in a dataclass; fifty of these would take 10 ms at each start.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ()
+    """Of the facts, in the order in which the class is called with them."""
     message: ClassVar[str] = "something went wrong"
     hint: ClassVar[str] = ""
     slug: ClassVar[str] = "engine"
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        cls.names += tuple(cls.__annotations__) if "__annotations__" in vars(cls) else ()
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__()
+        facts = dict(zip(self.names, values, strict=False)) | named
+        for name in self.names:
+            if name not in facts and hasattr(type(self), name):
+                facts[name] = getattr(type(self), name)
+        if set(facts) != set(self.names) or len(values) > len(self.names):
+            raise TypeError(f"{type(self).__name__} has the facts {', '.join(self.names)}")
+        vars(self).update(facts)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """What follows from the facts."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.facts().items())})"
 
     def __str__(self) -> str:
         facts = {k: shortened(fact) if isinstance(fact, str) else fact for k, fact in vars(self).items()}
@@ -164,7 +188,6 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 # --- usage ---------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class UsageError(EngineError):
     """What was asked for makes no sense."""
 
@@ -172,7 +195,6 @@ class UsageError(EngineError):
     exit_code = 125
 
 
-@dataclass(eq=False)
 class InvalidReference(UsageError, ValueError):
     """An image name that Docker's grammar does not allow."""
 
@@ -183,7 +205,6 @@ class InvalidReference(UsageError, ValueError):
     message = "invalid reference format: '{text}': {reason}"
 
 
-@dataclass(eq=False)
 class InvalidOption(UsageError, ValueError):
     """An option whose value cannot be used."""
 
@@ -194,7 +215,6 @@ class InvalidOption(UsageError, ValueError):
     message = "invalid value for {option}: {reason}"
 
 
-@dataclass(eq=False)
 class EngineNotOpen(UsageError):
     """An engine was used before its block or after it."""
 
@@ -202,7 +222,6 @@ class EngineNotOpen(UsageError):
     message = "the engine is not open; it is inside of 'async with Engine() as engine:'"
 
 
-@dataclass(eq=False)
 class NotSupported(UsageError):
     """Something that docker has, and that is not here yet."""
 
@@ -212,7 +231,6 @@ class NotSupported(UsageError):
     message = "{what} is not supported yet"
 
 
-@dataclass(eq=False)
 class NoCommand(UsageError):
     """Neither the image nor the caller says what to run."""
 
@@ -221,7 +239,6 @@ class NoCommand(UsageError):
     hint = "name the command after the image"
 
 
-@dataclass(eq=False)
 class UnusableConfig(UsageError):
     """A configuration file that cannot be read, understood or written."""
 
@@ -235,14 +252,12 @@ class UnusableConfig(UsageError):
 # --- registry ------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class RegistryError(EngineError):
     """The registry refused, failed or could not be reached."""
 
     slug = "registry"
 
 
-@dataclass(eq=False)
 class ImageNotFound(RegistryError, LookupError):
     """The registry does not have this image (or hides that it has)."""
 
@@ -254,7 +269,6 @@ class ImageNotFound(RegistryError, LookupError):
     hint = "check the name and the tag"
 
 
-@dataclass(eq=False)
 class BlobNotFound(ImageNotFound):
     """The registry has the manifest of an image, and not all that the manifest names."""
 
@@ -263,7 +277,6 @@ class BlobNotFound(ImageNotFound):
     hint = "the image has to be pushed again, or pulled from elsewhere"
 
 
-@dataclass(eq=False)
 class RegistryBlocked(RegistryError):
     """A configuration file forbids to pull from there."""
 
@@ -274,7 +287,6 @@ class RegistryBlocked(RegistryError):
     message = "pulling {reference} is blocked by {path}"
 
 
-@dataclass(eq=False)
 class AccessDenied(RegistryError):
     """The registry wants other credentials than the ones it was given."""
 
@@ -297,7 +309,6 @@ class AccessDenied(RegistryError):
         )
 
 
-@dataclass(eq=False)
 class LoginFailed(RegistryError):
     """The registry did not accept a user name and password."""
 
@@ -308,7 +319,6 @@ class LoginFailed(RegistryError):
     message = "login to {registry} failed: {reason}"
 
 
-@dataclass(eq=False)
 class RateLimited(RegistryError):
     """The registry asks for a pause (status 429)."""
 
@@ -322,7 +332,6 @@ class RateLimited(RegistryError):
     retryable = True
 
 
-@dataclass(eq=False)
 class RegistryUnavailable(RegistryError):
     """No answer, or none that helps now; trying again may."""
 
@@ -335,7 +344,6 @@ class RegistryUnavailable(RegistryError):
     retryable = True
 
 
-@dataclass(eq=False)
 class RegistryUnreachable(RegistryUnavailable):
     """Nobody there, or nobody to be trusted: a closed port, an unknown host, a bad certificate."""
 
@@ -344,7 +352,6 @@ class RegistryUnreachable(RegistryUnavailable):
     retryable = False
 
 
-@dataclass(eq=False)
 class RegistryMisbehaved(RegistryError):
     """An answer that no registry should give; trying again will not help."""
 
@@ -358,14 +365,12 @@ class RegistryMisbehaved(RegistryError):
 # --- content -------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class ContentError(EngineError):
     """Bytes that are not what they were promised to be."""
 
     slug = "content"
 
 
-@dataclass(eq=False)
 class DigestMismatch(ContentError):
     """The bytes arrived whole, and are other bytes."""
 
@@ -377,7 +382,6 @@ class DigestMismatch(ContentError):
     message = "{what} has the wrong content: expected {expected}, got {actual}; nothing was stored"
 
 
-@dataclass(eq=False)
 class SizeMismatch(ContentError):
     """More or fewer bytes than promised."""
 
@@ -389,7 +393,6 @@ class SizeMismatch(ContentError):
     message = "{what} has the wrong size: expected {expected} bytes, got {actual}; nothing was stored"
 
 
-@dataclass(eq=False)
 class InvalidManifest(ContentError):
     """A manifest, index or image configuration that breaks its specification."""
 
@@ -400,7 +403,6 @@ class InvalidManifest(ContentError):
     message = "{what} is not valid: {reason}"
 
 
-@dataclass(eq=False)
 class UnsupportedMediaType(ContentError):
     """A document of a kind this engine does not read."""
 
@@ -411,7 +413,6 @@ class UnsupportedMediaType(ContentError):
     message = "{what} has the media type '{media_type}', which is not supported"
 
 
-@dataclass(eq=False)
 class PlatformNotFound(ContentError):
     """The image exists, but not for this platform."""
 
@@ -427,7 +428,6 @@ class PlatformNotFound(ContentError):
         return printable(f"no matching manifest for {self.wanted}: the image is there for {offered}")
 
 
-@dataclass(eq=False)
 class InvalidLayer(ContentError):
     """A layer whose compression or tar stream is broken."""
 
@@ -438,7 +438,6 @@ class InvalidLayer(ContentError):
     message = "layer {layer} cannot be unpacked: {reason}"
 
 
-@dataclass(eq=False)
 class InvalidArchive(ContentError):
     """A file given to `load` that is not an image archive, or a broken one."""
 
@@ -449,7 +448,6 @@ class InvalidArchive(ContentError):
     message = "cannot load {archive}: {reason}"
 
 
-@dataclass(eq=False)
 class UnsafeEntry(ContentError):
     """A tar entry that reaches for something outside its root, or makes no sense."""
 
@@ -461,7 +459,6 @@ class UnsafeEntry(ContentError):
     message = "layer {layer}: refusing entry '{entry}': {reason}"
 
 
-@dataclass(eq=False)
 class LimitExceeded(ContentError):
     """Something is larger than the limit that was set for it."""
 
@@ -482,14 +479,12 @@ class LimitExceeded(ContentError):
 # --- store ---------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class StoreError(EngineError):
     """The store cannot do what was asked."""
 
     slug = "store"
 
 
-@dataclass(eq=False)
 class NoSuchImage(StoreError, LookupError):
     """The image is not in the store."""
 
@@ -499,7 +494,6 @@ class NoSuchImage(StoreError, LookupError):
     message = "No such image: {name}"
 
 
-@dataclass(eq=False)
 class BlobMissing(StoreError):
     """A layer is not here as a blob, the only form in which an image can be passed on."""
 
@@ -511,7 +505,6 @@ class BlobMissing(StoreError):
     hint = "pull or load the image again, without --discard-blobs"
 
 
-@dataclass(eq=False)
 class ImageInUse(StoreError):
     """The image cannot be removed while something needs it."""
 
@@ -522,7 +515,6 @@ class ImageInUse(StoreError):
     message = "unable to remove {name}: {reason}"
 
 
-@dataclass(eq=False)
 class NotAStore(StoreError):
     """Something else is where the store should be; it is left as it is."""
 
@@ -534,7 +526,6 @@ class NotAStore(StoreError):
     hint = _ANOTHER_ROOT
 
 
-@dataclass(eq=False)
 class StoreUnreadable(StoreError):
     """What is in the store cannot be read, by this user for example."""
 
@@ -546,7 +537,6 @@ class StoreUnreadable(StoreError):
     hint = _ANOTHER_ROOT
 
 
-@dataclass(eq=False)
 class LayerInUse(StoreError):
     """A layer cannot be unpacked again for other user ids while a container runs on it."""
 
@@ -558,7 +548,6 @@ class LayerInUse(StoreError):
     hint = "stop the container first"
 
 
-@dataclass(eq=False)
 class StoreUnwritable(StoreError):
     """The store cannot be written to."""
 
@@ -570,7 +559,6 @@ class StoreUnwritable(StoreError):
     hint = _ANOTHER_ROOT
 
 
-@dataclass(eq=False)
 class StoreCorrupt(StoreError):
     """A file of the store cannot be understood."""
 
@@ -581,7 +569,6 @@ class StoreCorrupt(StoreError):
     message = "the store is damaged: {path}: {reason}"
 
 
-@dataclass(eq=False)
 class Uncheckable(StoreError):
     """It cannot be said whether a layer is damaged."""
 
@@ -592,7 +579,6 @@ class Uncheckable(StoreError):
     message = "cannot check layer {layer}: {reason}"
 
 
-@dataclass(eq=False)
 class Irreparable(StoreError):
     """A damaged image cannot be made whole from where it came from."""
 
@@ -603,7 +589,6 @@ class Irreparable(StoreError):
     message = "cannot repair {name}: {reason}"
 
 
-@dataclass(eq=False)
 class DiskFull(StoreError):
     """No space, no quota or no inodes left."""
 
@@ -615,7 +600,6 @@ class DiskFull(StoreError):
     hint = "free some space and run the same command again"
 
 
-@dataclass(eq=False)
 class DoesNotFit(StoreError):
     """There is not the room that an image needs, so it was not begun."""
 
@@ -628,7 +612,6 @@ class DoesNotFit(StoreError):
     hint = "remove something (see `df` and `prune`), or choose another directory with --root"
 
 
-@dataclass(eq=False)
 class ArchiveUnwritable(EngineError):
     """An archive cannot be written where it should be."""
 
@@ -639,7 +622,6 @@ class ArchiveUnwritable(EngineError):
     message = "cannot write {path}: {reason}"
 
 
-@dataclass(eq=False)
 class WorkerDied(EngineError):
     """An unpacking process ended without saying why."""
 
@@ -650,7 +632,6 @@ class WorkerDied(EngineError):
     message = "the process that unpacked layer {layer} ended early: {reason}"
 
 
-@dataclass(eq=False)
 class WorkerNotStarted(EngineError):
     """An unpacking process cannot be started: too many processes or open files, or no memory."""
 
@@ -663,7 +644,6 @@ class WorkerNotStarted(EngineError):
 # --- run -----------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class RunError(EngineError):
     """The container could not be started, or did not end well."""
 
@@ -671,7 +651,6 @@ class RunError(EngineError):
     exit_code = 125
 
 
-@dataclass(eq=False)
 class IsolationUnavailable(RunError):
     """This machine does not permit the isolation that was required."""
 
@@ -682,7 +661,6 @@ class IsolationUnavailable(RunError):
     message = "isolation '{rung}' is not available here: {cause}"
 
 
-@dataclass(eq=False)
 class NoSuchContainer(RunError, LookupError):
     """There is no container of this name or id."""
 
@@ -692,7 +670,6 @@ class NoSuchContainer(RunError, LookupError):
     message = "No such container: {name}"
 
 
-@dataclass(eq=False)
 class ContainerNameTaken(RunError):
     """Another container has this name."""
 
@@ -703,7 +680,6 @@ class ContainerNameTaken(RunError):
     message = "the container name '{name}' is already in use by container {holder}"
 
 
-@dataclass(eq=False)
 class ContainerRunning(RunError):
     """The container cannot be removed while it runs."""
 
@@ -714,7 +690,6 @@ class ContainerRunning(RunError):
     message = "cannot remove container {name}: it is running"
 
 
-@dataclass(eq=False)
 class InvalidUser(RunError):
     """A user or group that the image does not know, or that is no name and no number."""
 
@@ -725,7 +700,6 @@ class InvalidUser(RunError):
     message = "unable to find user {text}: {reason}"
 
 
-@dataclass(eq=False)
 class SetupFailed(RunError):
     """A step between the image and the running process failed."""
 
@@ -736,7 +710,6 @@ class SetupFailed(RunError):
     message = "cannot start the container: {step}: {reason}"
 
 
-@dataclass(eq=False)
 class CommandNotExecutable(RunError):
     """The command exists and cannot be executed."""
 
@@ -748,7 +721,6 @@ class CommandNotExecutable(RunError):
     message = 'exec: "{command}": {reason}'
 
 
-@dataclass(eq=False)
 class CommandNotFound(RunError):
     """The image has no such command, or not what it needs to be executed."""
 
@@ -760,7 +732,6 @@ class CommandNotFound(RunError):
     message = 'exec: "{command}": {reason}'
 
 
-@dataclass(eq=False)
 class ContainerFailed(RunError):
     """The process ran and ended with a status other than zero (`check=True`)."""
 

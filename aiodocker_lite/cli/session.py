@@ -65,7 +65,7 @@ async def _with_engine(settings: Settings, work: Callable[[Engine], Awaitable[T]
     with one_error():
         async with anyio.create_task_group() as tasks:
             await tasks.start(listen, tasks.cancel_scope)
-            async with Engine(settings) as engine:
+            async with Engine(settings, lean=True) as engine:
                 result = await work(engine)
             tasks.cancel_scope.cancel()
             return result

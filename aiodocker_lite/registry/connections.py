@@ -95,7 +95,7 @@ class Connections:
                 data=form,
                 timeout=timeout,
                 allow_redirects=False,
-                ssl=trust.context(),
+                ssl=trust.context() if "https" in (url.scheme, proxy and proxy.scheme) else True,
                 proxy=None if is_socks else proxy,
             )
         assert isinstance(response, Response)

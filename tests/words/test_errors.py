@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pickle
 import re
+from typing import get_type_hints
 
 import pytest
 
@@ -16,8 +16,16 @@ ALL = sorted(errors.by_slug().values(), key=lambda kind: kind.__name__)
 
 
 def example(kind: type[EngineError]) -> EngineError:
-    facts = {"str": "text", "int": 7, "float | None": 1.5, "tuple[str, ...]": ("a", "b")}
-    return kind(*(facts[str(field.type)] for field in dataclasses.fields(kind)))
+    facts = {str: "text", int: 7, float | None: 1.5, tuple[str, ...]: ("a", "b")}
+    hints = get_type_hints(kind)
+    return kind(*(facts[hints[name]] for name in kind.names))
+
+
+def test_a_fact_that_is_missing_or_too_much_is_an_error_at_once() -> None:
+    """As with a dataclass: an error that lacks a fact would fail when it is shown."""
+    for values, named in (((), {}), (("a",), {}), (("a", "b", "c"), {}), (("a", "b"), {"colour": "red"})):
+        with pytest.raises(TypeError, match="InvalidOption has the facts option, reason"):
+            errors.InvalidOption(*values, **named)
 
 
 def test_the_docstring_shows_the_tree() -> None:
