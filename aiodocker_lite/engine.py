@@ -122,8 +122,9 @@ class Engine:
         reference = _reference(image)
         wanted = self._platform(platform)
         tools = await self._open_tools()
-        # The first worker starts while the network code is imported and the manifest is on its way.
-        await tools.unpackers.warm_up()
+        if self.store.images.named(reference) is None:
+            # The first worker starts while the network code is imported and the manifest is on its way.
+            await tools.unpackers.warm_up()
         registry = await self._open_registry()
         try:
             found = await pull(
