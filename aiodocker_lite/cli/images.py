@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.tables import ago, table
-from aiodocker_lite.engine import Engine, Removed
+from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import EngineError, InvalidOption, InvalidReference, NoSuchImage
 from aiodocker_lite.image import Image
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.sizes import human_size
+
+if TYPE_CHECKING:
+    from aiodocker_lite.engine import Removed
 
 
 def images(

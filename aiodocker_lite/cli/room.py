@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,12 @@ from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.options import size_of
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.tables import table
-from aiodocker_lite.engine import Engine, Pruned, Room
+from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.sizes import human_size
+
+if TYPE_CHECKING:
+    from aiodocker_lite.engine import Pruned, Room
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
