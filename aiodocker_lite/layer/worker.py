@@ -1,4 +1,4 @@
-"""A process that unpacks one layer after the other: hash, inflate, hash, unpack in one pass.
+"""A process that unpacks one layer after the other: hash, inflate, hash in one thread, unpack in the other.
 
 It is started by `pool.py`, steps apart from the host, and forks for each layer a copy of itself that
 is confined to the layer's directory and ends with it (`confine.py`). It talks JSON lines. A job comes in
@@ -33,6 +33,7 @@ from aiodocker_lite.errors import (
 )
 from aiodocker_lite.inflate import load_decoders
 from aiodocker_lite.layer import confine
+from aiodocker_lite.layer.ahead import ahead
 from aiodocker_lite.layer.compare import Comparison, Difference, same_content
 from aiodocker_lite.layer.decompress import plain_blocks
 from aiodocker_lite.layer.join import Stack, join_layer
@@ -82,6 +83,7 @@ class _Blob:
     """The compressed bytes of one layer, read behind the watermark of whoever writes the file."""
 
     def __init__(self, talk: _Conversation, job: dict[str, Any], fd: int) -> None:
+        self.position = 0
         self._talk = talk
         self._fd = fd
         self._size: int = job["size"]
@@ -90,23 +92,19 @@ class _Blob:
         self._verifier = Verifier(f"layer {job['layer']}", Digest.parse(job["digest"]), self._size)
 
     def __iter__(self) -> Iterator[bytes]:
-        position = reported = 0
-        while position < self._size:
-            if position == self._have:
+        while self.position < self._size:
+            if self.position == self._have:
                 self._wait()
             try:
-                chunk = os.pread(self._fd, min(_READ, self._have - position), position)
+                chunk = os.pread(self._fd, min(_READ, self._have - self.position), self.position)
             except OSError as error:
                 reason = f"its blob cannot be read ({os.strerror(error.errno or 0)})"
                 raise InvalidLayer(self._layer, reason) from error
             if not chunk:
                 raise StoreUnwritable("the file of a blob", "it became shorter while it was read")
             self._verifier.update(chunk)
-            position += len(chunk)
+            self.position += len(chunk)
             yield chunk
-            if position - reported >= _REPORT:
-                reported = position
-                self._talk.send({"consumed": position})
         self._verifier.finish()
 
     def _wait(self) -> None:
@@ -122,9 +120,10 @@ def _do(job: dict[str, Any], talk: _Conversation) -> dict[str, Any]:
     diff_id = Verifier(f"the uncompressed layer {layer}", Digest.parse(job["diff_id"]))
     limits = Limits(**job["limits"])
     with ExitStack() as stack:
-        blob = os.open(job["blob"], os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, blob)
-        blocks = _hashed(plain_blocks(iter(_Blob(talk, job, blob)), layer), diff_id)
+        file = os.open(job["blob"], os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, file)
+        compressed = _Blob(talk, job, file)
+        blocks = _reported(ahead(_hashed(plain_blocks(iter(compressed), layer), diff_id)), compressed, talk)
         if job["directory"] is None:
             done = asdict(Unpacked(sum(1 for _ in TarReader(blocks, layer, limits, job["size"])), 0, 0))
         else:
@@ -232,6 +231,16 @@ def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
     for block in blocks:
         verifier.update(block)
         yield block
+
+
+def _reported(blocks: Iterator[bytes], blob: _Blob, talk: _Conversation) -> Iterator[bytes]:
+    """Say now and then how much of the blob they are made of."""
+    reported = 0
+    for block in blocks:
+        yield block
+        if (position := blob.position) - reported >= _REPORT:
+            reported = position
+            talk.send({"consumed": position})
 
 
 def _answer(job: dict[str, Any], talk: _Conversation) -> None:
