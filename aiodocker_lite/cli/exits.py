@@ -89,13 +89,18 @@ def say(text: str) -> None:
         print(f"aiodocker-lite: {printable(text)}", file=sys.stderr)  # noqa: T201
 
 
+def say_refused(reason: str) -> None:
+    """What this machine has too little of, or what broke."""
+    say(f"the system does not permit what is needed here: {reason}")
+
+
 def exit_code(error: EngineError, *, is_run: bool) -> int:
     """In `run`, 1 belongs to the container: our own failures are 125."""
     return _USAGE if is_run and error.exit_code == 1 else error.exit_code
 
 
-def _refused(error: Exception) -> str | None:
-    """What this machine has too little of, or what broke; None for a bug."""
+def _refused(error: BaseException | None) -> str | None:
+    """The reason to be told; None for a bug."""
     if isinstance(error, OSError) and error.errno:
         where = f": {error.filename}" if isinstance(error.filename, str) else ""
         return f"{os.strerror(error.errno)}{where}"
@@ -103,6 +108,9 @@ def _refused(error: Exception) -> str | None:
         return os.strerror(errno.ENOMEM)
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return "no thread can be started, for there are too many, or no memory"
+    if isinstance(error, RuntimeError) and "event loop" in str(error):
+        # uvloop that could not begin cannot be closed either.
+        return _refused(error.__context__)
     return None
 
 
@@ -128,7 +136,7 @@ def _foreign(error: Exception, *, is_run: bool) -> int:
 
         traceback.print_exception(error)
     elif reason := _refused(error):
-        say(f"the system does not permit what is needed here: {reason}")
+        say_refused(reason)
     else:
         say(f"internal error: {type(error).__name__}: {error}")
         say("this is a bug; set AIODOCKER_LITE_DEBUG=1 to see where, and please report it")

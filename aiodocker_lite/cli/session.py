@@ -42,7 +42,11 @@ def run_engine(
         settings["root"] = Path(context.obj)
     if settings.get("authfile") is not None:
         settings["authfile"] = Path(settings["authfile"])
-    options = {"use_uvloop": True} if many_bytes else {}
+    options = {}
+    if many_bytes:
+        from aiodocker_lite.cli.loop import new_loop
+
+        options["loop_factory"] = new_loop
     call = partial(_with_engine, Settings(**settings), work, on_signal)
     return anyio.run(call, backend_options=options)
 

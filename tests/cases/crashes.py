@@ -49,7 +49,7 @@ WRITES = [
 ]
 READS = ["openat", "openat2", "read", "pread64", "getdents64", "close"]
 OPENS = [
-    "openat", "openat2", "socket", "pipe", "pipe2", "epoll_create1", "eventfd2", "dup",
+    "openat", "openat2", "socket", "socketpair", "pipe", "pipe2", "epoll_create1", "eventfd2", "dup",
     "clone", "clone3", "fork", "vfork",
 ]
 # fmt: on

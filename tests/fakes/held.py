@@ -44,7 +44,19 @@ _PATH = {
     **dict.fromkeys(("rename", "link", "symlink"), 1),
     "mount": 1,
 }
-_NOWHERE = ("socket", "pipe", "pipe2", "epoll_create1", "eventfd2", "clone", "clone3", "fork", "vfork", "dup")
+_NOWHERE = (
+    "socket",
+    "socketpair",
+    "pipe",
+    "pipe2",
+    "epoll_create1",
+    "eventfd2",
+    "clone",
+    "clone3",
+    "fork",
+    "vfork",
+    "dup",
+)
 """Those without a file."""
 
 
