@@ -232,7 +232,11 @@ class Engine:
 
         events.check(progress)
         found = [image if isinstance(image, Image) else await self.image(image) for image in images]
+        misread = await to_thread.run_sync(self.store.images.misread)
         tools = await self._open_tools()
+        if misread:
+            await to_thread.run_sync(self.store.images.mend_index)
+            progress(events.Notice(f"index.json was damaged, and is mended: {', '.join(misread)}"))
         if not images:
             found = await self.images()
         return await verify(found, tools, self._open_registry if repair else None, on_checked, progress)

@@ -33,7 +33,7 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.entries import Entry, by_name, tidy, without_names
-from aiodocker_lite.store.index import is_index_sound, read_index, write_index
+from aiodocker_lite.store.index import is_index_sound, misread, read_index, write_index
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
@@ -204,6 +204,10 @@ class Images:
         """It is used now. A store that this user may only read has nothing to remember."""
         with suppress(OSError):
             os.utime(self._paths.blob(image.manifest.digest))
+
+    def misread(self) -> list[str]:
+        """The images that a damaged index has not, or not as they are. Raises StoreUnreadable."""
+        return [str(entry.name or entry.manifest.digest.short) for entry in misread(self._paths, self._blobs)]
 
     def mend_index(self) -> None:
         """Write an index that is damaged or gone anew, unless somebody is writing it. Raises StoreUnwritable."""

@@ -1,11 +1,13 @@
 """Reading and writing `index.json`, and what can be known without it.
 
 It is copied before it is replaced. Where it is lost, the copy has the names, and the manifests among
-the blobs are the rest: nothing is taken for unused because of one damaged file.
+the blobs are the rest: nothing is taken for unused because of one damaged file. It ends with its own digest,
+so that a name is not believed that nobody wrote; what other tools write has another look, and is taken as it is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -34,6 +36,9 @@ from aiodocker_lite.store.paths import Paths
 Listing = tuple[tuple[Entry, ...], list[dict[str, Any]]]
 """Our entries, and those of other tools as they are."""
 
+_SUM = b',\n "annotations": {\n  "org.aiodocker-lite.index.sha256": "'
+"""What comes before the digest of everything before it. Other tools indent in another way, or not at all."""
+
 
 def read_index(paths: Paths, blobs: Blobs) -> Listing:
     """What the index has; of one that is damaged or gone, what can be known. Raises StoreUnreadable."""
@@ -44,6 +49,12 @@ def read_index(paths: Paths, blobs: Blobs) -> Listing:
 def is_index_sound(paths: Paths) -> bool:
     """The index is here, and can be read. Raises StoreUnreadable."""
     return _read(paths.index) is not None
+
+
+def misread(paths: Paths, blobs: Blobs) -> tuple[Entry, ...]:
+    """Our entries that a damaged index does not have, or not as they are. Raises StoreUnreadable."""
+    said = (_read(paths.index, believing=True) or ((), []))[0]
+    return tuple(entry for entry in read_index(paths, blobs)[0] if entry not in said)
 
 
 def write_index(paths: Paths, entries: Sequence[Entry], others: Sequence[dict[str, Any]]) -> None:
@@ -57,7 +68,8 @@ def write_index(paths: Paths, entries: Sequence[Entry], others: Sequence[dict[st
             *(without_name(other, names) for other in others),
         ],
     }
-    content = json.dumps(document, indent=1).encode()
+    content = json.dumps(document, indent=1).encode().removesuffix(b"\n}")
+    content += _SUM + _end(content)
     try:
         _write_copy(paths, content)
         write_durably(paths.index, content, beside=paths.ingests)
@@ -81,11 +93,20 @@ def _write_copy(paths: Paths, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Listing | None:
+def _end(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode() + b'"\n }\n}'
+
+
+def _read(path: Path, *, believing: bool = False) -> Listing | None:
+    """What it has, or None if it is damaged; `believing` what can be read, whatever its digest is."""
     try:
         # A pipe in this place is nothing, and not waited for.
         with open(path, "rb", opener=_without_waiting) as file:
-            listed = json.loads(file.read())["manifests"]
+            content = file.read()
+        before, is_summed, end = content.rpartition(_SUM)
+        if is_summed and end != _end(before) and not believing:
+            return None
+        listed = json.loads(content)["manifests"]
         ours = tuple(read_entry(entry) for entry in listed if is_ours(entry))
         return ours, [entry for entry in listed if not is_ours(entry)]
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EngineError):
@@ -99,7 +120,12 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _rebuilt(paths: Paths, blobs: Blobs) -> Listing:
-    ours, others = _read(paths.index_copy) or ((), [])
+    ours, others = (
+        _read(paths.index_copy)
+        or _read(paths.index, believing=True)
+        or _read(paths.index_copy, believing=True)
+        or ((), [])
+    )
     known = {digest for entry in ours for digest in (entry.manifest.digest, entry.listed.digest)}
     known.update(Digest.parse(other["digest"]) for other in others if _has_digest(other))
     return (*ours, *_nameless(paths, blobs, known)), others

@@ -22,6 +22,7 @@ from aiodocker_lite.errors import (
     RunError,
     Uncheckable,
 )
+from aiodocker_lite.events import Notice
 from aiodocker_lite.testing.faults import status
 from aiodocker_lite.testing.images import image, index, layer, layer_of, noise
 from aiodocker_lite.testing.registry import FakeRegistry
@@ -286,6 +287,20 @@ async def test_one_flipped_byte_of_any_blob_is_found_and_fetched_alone(
     assert trees(engine) == before
     assert engine.store.paths.index.read_bytes() == index_before
     assert (await engine.verify())[0].is_sound
+
+
+async def test_a_flipped_bit_of_a_name_is_mended_and_named(engine: Engine, registry: FakeRegistry) -> None:
+    """What the index is believed to say is what was written."""
+    image, index, said = await pulled(engine, registry), engine.store.paths.index, list[object]()
+    before = index.read_bytes()
+    index.write_bytes(before.replace(b"/app:latest", b"/apq:latest"))
+    (checked,) = await engine.verify(progress=said.append)
+    assert (checked.is_sound, checked.image.names) == (True, image.names)
+    assert Notice(f"index.json was damaged, and is mended: {image.name}") in said
+    assert index.read_bytes() == before
+    said.clear()
+    await engine.verify(progress=said.append)
+    assert not any(isinstance(event, Notice) for event in said)
 
 
 async def test_both_manifests_of_a_docker_image_are_checked(engine: Engine) -> None:

@@ -125,3 +125,61 @@ async def test_an_index_that_is_gone_is_not_replaced_by_an_empty_one(store: Stor
     assert store.images.all() == [image]
     manifest, _ = documents(tiny())
     assert store.blobs.has(manifest.digest, len(manifest.raw))
+
+
+def flipped(text: bytes) -> Damage:
+    """Change one bit of the last character of this text, wherever it is."""
+
+    def damage(path: Path) -> None:
+        content = path.read_bytes()
+        assert text in content
+        path.write_bytes(content.replace(text, text[:-1] + bytes([text[-1] ^ 1])))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"library/alpine", b":latest", b"image.ref.name", "sha256:…".encode(), b"pulled.digest", b'"size": 4'],
+)
+async def test_a_name_or_a_digest_with_a_wrong_bit_is_not_believed(store: Store, text: bytes) -> None:
+    """The index can still be read; its copy is right, and who writes next mends it."""
+    one = await bring(store, tiny("one", docker=True), "alpine")
+    text = text.replace("…".encode(), one.manifest.digest.hex[:9].encode())
+    before = store.paths.index.read_bytes()
+    flipped(text)(store.paths.index)
+    assert json.loads(store.paths.index.read_bytes()) != json.loads(before)
+    assert store.images.all() == [one]
+    assert store.collect() == ()
+    Store(store.paths.root).create()
+    assert store.paths.index.read_bytes() == before
+
+
+async def test_a_wrong_bit_costs_no_more_than_its_name_where_the_copy_is_gone(store: Store) -> None:
+    """What can be read is better than nothing."""
+    one, two = await bring(store, tiny("one"), "one"), await bring(store, tiny("two"), "two")
+    flipped(b"library/one")(store.paths.index)
+    store.paths.index_copy.unlink()
+    assert names_of(store) == {one.id: ["ond:latest"], two.id: ["two:latest"]}
+    assert store.images.misread() == []
+
+
+@pytest.mark.parametrize("tool", ["skopeo", "umoci", "hand"])
+async def test_what_other_tools_write_into_the_index_counts(store: Store, tmp_path: Path, tool: str) -> None:
+    """The copy does not know of it, and the digest of what was there before says nothing."""
+    one, two = await bring(store, tiny("one"), "one"), await bring(store, tiny("two"), "two")
+    if tool == "skopeo":
+        layout = images.write_layout(tmp_path / "theirs", {"theirs": tiny("theirs")})
+        source, target = f"oci:{layout}:theirs", f"oci:{store.paths.root}:docker.io/library/one:latest"
+        words = ["skopeo", "--insecure-policy", "copy", "-q", source, target]
+    else:
+        words = ["umoci", "rm", "--image", f"{store.paths.root}:docker.io/library/one:latest"]
+    if tool == "hand":
+        content = json.loads(store.paths.index.read_bytes())
+        del content["manifests"][0]
+        store.paths.index.write_text(json.dumps(content))
+    else:
+        subprocess.run(words, check=True)
+    assert store.images.misread() == []
+    assert one not in store.images.all()
+    assert two in store.images.all()
