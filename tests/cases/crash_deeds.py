@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -15,6 +15,7 @@ from aiodocker_lite import Engine, Settings
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import NoSuchImage
 from aiodocker_lite.platforms import Platform
+from aiodocker_lite.settings import Limits
 from aiodocker_lite.store import Store
 from aiodocker_lite.testing.images import Image, image, layer, layer_of, noise, write_layout
 from tests.fakes.processes import RealRegistry, running_registry
@@ -37,6 +38,9 @@ NEW = image(
     platform=HERE,
 )  # fmt: skip
 LARGE_SIZES = (12_000_000, 9_000_000, 6_000_000, 3_000_000)
+MOST = 125_000
+"""Bytes that NEW takes alone, about, packed and unpacked."""
+IN_PEACE = Settings(pauses=(0, 0, 0), limits=Limits(free_bytes=0))
 OLD_NAME = "kept.test/old:1"
 OLD_ARCHIVE = b"what was there before"
 
@@ -103,6 +107,8 @@ class Deed:
     kind: str
     words: Callable[[Ground], list[str]]
     again: Callable[[Ground, Engine], Awaitable[object]]
+    settings: Settings = IN_PEACE
+    """Of the engine that does it again."""
 
 
 async def _remove_again(ground: Ground, engine: Engine) -> None:
@@ -120,6 +126,19 @@ DEEDS = {
             "pull", "old",
             lambda at: ["pull", "--quiet", at.stage.new],
             lambda at, engine: engine.pull(at.stage.new),
+        ),
+        Deed(
+            "discard", "old",
+            lambda at: ["pull", "--quiet", "--discard-blobs", at.stage.new],
+            lambda at, engine: engine.pull(at.stage.new),
+            replace(IN_PEACE, discard_blobs=True),
+        ),
+        Deed(
+            "evict", "old",
+            # OLD has to go.
+            lambda at: ["pull", "--quiet", "--max-store", str(MOST), at.stage.new],
+            lambda at, engine: engine.pull(at.stage.new),
+            replace(IN_PEACE, max_store=MOST),
         ),
         Deed(
             "load", "old",

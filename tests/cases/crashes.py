@@ -15,14 +15,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
 
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.errors import EngineError
-from aiodocker_lite.settings import Limits
 from tests.cases.crash_deeds import (
     DEEDS,
     LARGE_PULL,
@@ -189,11 +188,11 @@ async def judge(at: Ground, deed: Deed, before: Listing, code: int, said: str, p
     done = _is_done(at, deed)
     if code == 0 and not done:
         wrong.append("it ended with 0, and was not done")
-    wrong += [f"the layout: {flaw}" for flaw in layout_flaws(at.store)]
+    wrong += [f"the layout: {flaw}" for flaw in _unexpected(deed, layout_flaws(at.store))]
     wrong += _wrong_target(at)
-    async with Engine(_settings(at)) as engine:
+    async with Engine(_settings(at, deed)) as engine:
         found = listing(at.store)
-        if found not in (before, after):
+        if found not in (before, after, before | after):  # what comes first, and then what goes
             wrong.append(f"there are {sorted(found)}")
         played.lost += len((before & after) - found)
         played.lost += await _verify(engine, wrong)
@@ -203,13 +202,13 @@ async def judge(at: Ground, deed: Deed, before: Listing, code: int, said: str, p
             wrong.append(f"done again, there are {sorted(listing(at.store))}")
         played.lost += await _verify(engine, wrong)
         await engine.prune(partial_older_than=0)
-    wrong += [f"in the end: {flaw}" for flaw in flaws(at.store)]
+    wrong += [f"in the end: {flaw}" for flaw in _unexpected(deed, flaws(at.store))]
     if names(at.store) != names(expected_store(at.stage, deed)):
         wrong.append(f"in the end: {sorted(names(at.store) ^ names(expected_store(at.stage, deed)))}")
 
 
 async def _judge_again(at: Ground, deed: Deed, played: Played) -> None:
-    async with Engine(_settings(at)) as engine:
+    async with Engine(_settings(at, deed)) as engine:
         await _do_again(at, deed, engine, played)
 
 
@@ -237,8 +236,15 @@ async def _verify(engine: Engine, wrong: list[str]) -> int:
     return len(damaged)
 
 
-def _settings(at: Ground) -> Settings:
-    return Settings(root=at.store, pauses=(0, 0, 0), limits=Limits(free_bytes=0))
+def _unexpected(deed: Deed, found: list[str]) -> list[str]:
+    """Whether blobs are only missing where they were not to be kept, `verify` says."""
+    return [
+        flaw for flaw in found if not (deed.settings.discard_blobs and flaw.endswith("which is not here"))
+    ]
+
+
+def _settings(at: Ground, deed: Deed) -> Settings:
+    return replace(deed.settings, root=at.store)
 
 
 def _is_done(at: Ground, deed: Deed) -> bool:
@@ -294,6 +300,6 @@ def rehearse(stage: Stage, deed: Deed) -> None:
 
 
 async def _do(at: Ground, deed: Deed) -> None:
-    async with Engine(_settings(at)) as engine:
+    async with Engine(_settings(at, deed)) as engine:
         await deed.again(at, engine)
         await engine.prune(partial_older_than=0)
