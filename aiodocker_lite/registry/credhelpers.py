@@ -90,17 +90,23 @@ class Helper:
         raise UnusableConfig(self.source, f"'{action}' failed: {sentence or f'exit code {status}'}")
 
     async def _run(self, action: str, said: bytes) -> tuple[int, bytes]:
-        # What it writes to standard error is for whoever wrote it, and may be anything.
         command = [self._path(), action]
-        async with await anyio.open_process(command, stderr=subprocess.DEVNULL) as process:
+        answer, its = os.pipe()
+        try:
+            os.set_blocking(answer, False)
             try:
-                output = await _exchange(process, said)
-                if len(output) > OUTPUT_MAX:
-                    return 0, output
-                return await process.wait(), output
+                # What it writes to standard error is for whoever wrote it, and may be anything.
+                process = await anyio.open_process(command, stdout=its, stderr=subprocess.DEVNULL)
             finally:
-                with suppress(ProcessLookupError):  # it has ended
-                    process.kill()
+                os.close(its)
+            async with process:
+                try:
+                    return await _exchange(process, said, answer)
+                finally:
+                    with suppress(ProcessLookupError):  # it has ended
+                        process.kill()
+        finally:
+            os.close(answer)
 
     def _path(self) -> str:
         """Its absolute path: what lies in the directory somebody is in is not what they installed."""
@@ -112,19 +118,37 @@ class Helper:
         return path
 
 
-async def _exchange(process: Process, said: bytes) -> bytes:
-    """Say it, and read the answer, not much more of it than is allowed."""
+async def _exchange(process: Process, said: bytes, answer: int) -> tuple[int, bytes]:
+    """Say it, and read the answer until the helper has ended: what it started may keep the pipe open for long."""
     assert process.stdin is not None
-    assert process.stdout is not None
-    with suppress(anyio.BrokenResourceError):  # some do not read what they do not need
-        await process.stdin.send(said)
-        await process.stdin.aclose()
     output = bytearray()
-    async for chunk in process.stdout:
-        output += chunk
-        if len(output) > OUTPUT_MAX:
-            break
-    return bytes(output)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_follow, process, answer, output)
+        with suppress(anyio.BrokenResourceError):  # some do not read what they do not need
+            await process.stdin.send(said)
+            await process.stdin.aclose()
+        status = await process.wait()
+        tasks.cancel_scope.cancel()
+    _take(answer, output)
+    return status, bytes(output)
+
+
+async def _follow(process: Process, answer: int, output: bytearray) -> None:
+    while _take(answer, output):
+        await anyio.wait_readable(answer)
+    if len(output) > OUTPUT_MAX:
+        process.kill()
+
+
+def _take(answer: int, output: bytearray) -> bool:
+    """What is there now, not much more of it than is allowed; whether there can be more."""
+    with suppress(BlockingIOError):
+        while len(output) <= OUTPUT_MAX:
+            if not (chunk := os.read(answer, 1 << 16)):
+                return False
+            output += chunk
+        return False
+    return True
 
 
 def _sentence(output: bytes, secret: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import time
 from pathlib import Path
 
@@ -110,6 +111,20 @@ async def test_a_helper_that_hangs_is_ended(
         await Helper("slow", SERVER, NAMED).get()
     assert time.monotonic() - begun < 5
     assert not children()
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": loop}) for loop in (False, True)])
+async def test_a_helper_that_has_ended_is_not_waited_for_any_longer(
+    programs: Programs, tmp_path: Path
+) -> None:
+    """An agent that it started and that kept its output open is none of ours, and goes on."""
+    agent = f"sleep 60 & echo $! >{tmp_path}/agent"
+    programs.add("starts", f'#!/bin/sh\n{agent}\nprintf %s \'{{"Username":"me","Secret":"pw"}}\'\n')
+    with anyio.fail_after(5):
+        answer = await Helper("starts", SERVER, NAMED).get()
+    assert answer is not None
+    assert answer.password == "pw"
+    os.kill(int((tmp_path / "agent").read_text()), signal.SIGKILL)
 
 
 async def test_the_secret_is_not_in_the_complaint_about_storing_it(programs: Programs) -> None:
