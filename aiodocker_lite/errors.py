@@ -512,7 +512,7 @@ class ImageInUse(StoreError):
     reason: str
 
     slug = "image-in-use"
-    message = "unable to remove {name}: {reason}"
+    message = "conflict: unable to delete {name} {reason}"
 
 
 class NotAStore(StoreError):

@@ -31,16 +31,17 @@ async def remove(name: str, store: Store, *, force: bool) -> Removed:
     by_name = _is_spelled(name, image.names)
     names = image.names[:1] if by_name else image.names
     if len(names) > 1 and not force:
-        raise ImageInUse(name, f"it has {len(names)} names; remove them one by one, or use --force")
+        raise ImageInUse(name, "(must be forced) - image is referenced in multiple repositories")
     in_use = False
     for container in store.containers.all() if len(names) == len(image.names) else ():
         if container.manifest == image.manifest.digest:
-            user = f"container {container.id[:12]} ({container.name}) is using it"
+            state = "running" if container.running else "stopped"
+            user = f"image is being used by {state} container {container.id[:12]} ({container.name})"
             in_use = in_use or container.running
             if not force:
-                raise ImageInUse(name, user)
+                raise ImageInUse(name, f"(must be forced) - {user}")
             if container.running and not by_name:
-                raise ImageInUse(name, f"running {user}, so it cannot be forced")
+                raise ImageInUse(name, f"(cannot be forced) - {user}")
     store.create()
     await store.images.untag(image.manifest.digest, names, keep=in_use)
     return Removed(names, await to_thread.run_sync(store.collect))

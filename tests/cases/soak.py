@@ -35,7 +35,7 @@ _FITTING: Mapping[str, tuple[str, ...]] = {
     "run": (_GONE,),
     "inspect": (_GONE,),
     "tag": (_GONE,),
-    "rmi": (_GONE, "unable to remove "),
+    "rmi": (_GONE, "conflict: unable to delete "),
     "verify": (_GONE,),
     "save": (_GONE,),
 }

@@ -137,16 +137,15 @@ def test_an_image_with_many_names_or_a_container_is_kept(own_box: Adl, names: Na
     own_box("tag", identity, "second")
     refused = own_box("rmi", identity)
     assert refused.code == 1
-    assert (
-        refused.sentence
-        == f"unable to remove {identity}: it has 2 names; remove them one by one, or use --force"
-    )
+    reason = "(must be forced) - image is referenced in multiple repositories"
+    assert refused.sentence == f"conflict: unable to delete {identity} {reason}"
     own_box("rmi", "second")
     own_box("run", "--name", "kept", names.box, "true")
     refused = own_box("rmi", names.box)
     assert refused.code == 1
-    assert refused.sentence.startswith(f"unable to remove {names.box}: container ")
-    assert refused.sentence.endswith(" (kept) is using it")
+    reason = "(must be forced) - image is being used by stopped container "
+    assert refused.sentence.startswith(f"conflict: unable to delete {names.box} {reason}")
+    assert refused.sentence.endswith(" (kept)")
     assert own_box("rmi", "-f", identity).out.startswith(f"Untagged: {names.box}:latest\n")
     assert rows(own_box) == []
 
@@ -162,11 +161,12 @@ def test_what_a_running_container_uses_is_never_removed(
     for name in (names.box, identity):
         refused = own_box("rmi", name)
         assert refused.code == 1
-        assert refused.sentence.endswith(" (alive) is using it")
+        assert refused.sentence.endswith(" (alive)")
     refused = own_box("rmi", "-f", identity)
     assert (refused.code, refused.out) == (1, "")
-    assert refused.sentence.startswith(f"unable to remove {identity}: running container ")
-    assert refused.sentence.endswith(" (alive) is using it, so it cannot be forced")
+    reason = "(cannot be forced) - image is being used by running container "
+    assert refused.sentence.startswith(f"conflict: unable to delete {identity} {reason}")
+    assert refused.sentence.endswith(" (alive)")
 
     forced = own_box("rmi", "-f", names.box)
     assert (forced.code, forced.out) == (0, f"Untagged: {names.box}:latest\n")
