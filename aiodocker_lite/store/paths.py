@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import NotAStore, StoreUnreadable
+from aiodocker_lite.errors import NotAStore, StoreUnreadable, StoreUnwritable
 from aiodocker_lite.store.durable import store_errors, write_durably
 
 _ENTRIES = {
@@ -124,6 +124,10 @@ class Paths:
 
         Raises DiskFull, StoreUnwritable.
         """
+        if os.access(self.root, os.F_OK) and not os.access(self.root, os.W_OK):
+            raise StoreUnwritable(
+                str(self.root), "it can only be read, and that is enough for images, inspect, ps, df and save"
+            )
         with store_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             for directory in (

@@ -160,3 +160,7 @@ async def test_a_store_that_cannot_be_written_can_be_read(tmp_path: Path) -> Non
             await store.images.untag(image.manifest.digest, image.names)
         with pytest.raises(StoreUnwritable, match="Read-only file system"):
             store.collect()
+        with pytest.raises(
+            StoreUnwritable, match=f"{place}/store: it can only be read, and .* images, inspect"
+        ):
+            store.create()
