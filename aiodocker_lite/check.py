@@ -9,6 +9,7 @@ damaged is set aside: it is not used any more, and the next pull, or `mend.py`, 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,6 +38,9 @@ from aiodocker_lite.store.locks import hold
 
 _WRONG = "its content is not what its digest says"
 _MISSING = "it is missing"
+_ASIDE = "it was found damaged before"
+_FEW = 3
+"""Files whose owners are named one by one."""
 _IN_MEMORY_MAX = 100_000
 """Entries of a layer whose outline is kept in memory: about one KiB each."""
 
@@ -119,7 +123,8 @@ class Checker:
         record = store.layers.find(diff_id)
         has_blob = store.blobs.has(blob.digest, blob.size)
         if not has_blob and (path.exists() or record is None or record.listing is None):
-            return [Flaw("blob", blob.digest, _WRONG if path.exists() else _MISSING)]
+            aside = _ASIDE if store.blobs.is_damaged(blob.digest) else _MISSING
+            return [Flaw("blob", blob.digest, _WRONG if path.exists() else aside)]
         if record is not None and record.owners != str(self._tools.owners):
             raise Uncheckable(diff_id.short, "it was unpacked for other user ids than this user has now")
         try:
@@ -133,7 +138,8 @@ class Checker:
             if isinstance(error, LimitExceeded) or await to_thread.run_sync(_is_sound, path, blob.digest):
                 raise  # it cannot be unpacked here and now, and that is not its fault
             return [Flaw("blob", blob.digest, _WRONG)]
-        reason = "its record is damaged" if store.paths.layer(diff_id).exists() else _MISSING
+        aside = _ASIDE if store.layers.is_set_aside(diff_id) else _MISSING
+        reason = "its record is damaged" if store.paths.layer(diff_id).exists() else aside
         return [Flaw("layer", diff_id, reason)]
 
     async def _compare_with_list(self, record: LayerRecord, listing: Digest) -> list[Flaw]:
@@ -251,8 +257,16 @@ class Checker:
 
 
 def _flaws(diff_id: Digest, differences: Differences) -> list[Flaw]:
-    flaws = [Flaw("layer", diff_id, wrong, path or "/") for path, wrong in differences.found]
-    if (more := differences.count - len(flaws)) > 0:
+    """One for each file; and one for all that got the same owner, as when somebody gave the store away."""
+    given = Counter(wrong for _, wrong in differences.found if wrong.startswith("its owner is "))
+    many = {wrong: count for wrong, count in given.items() if count > _FEW}
+    flaws = [
+        Flaw("layer", diff_id, f"of {n} files the {wrong.removeprefix('its ')}") for wrong, n in many.items()
+    ]
+    flaws += [
+        Flaw("layer", diff_id, wrong, path or "/") for path, wrong in differences.found if wrong not in many
+    ]
+    if (more := differences.count - len(differences.found)) > 0:
         flaws.append(Flaw("layer", diff_id, f"and {more} more"))
     return flaws
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import time
@@ -235,6 +236,22 @@ async def test_other_damage_of_files_is_found_and_repaired(engine: Engine, regis
     assert registry.requests == []
 
 
+async def test_files_that_all_got_another_owner_are_one_flaw(engine: Engine, registry: FakeRegistry) -> None:
+    """Of a store that somebody gave away, a layer is one line; and it is not called missing when it is mended."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    await pulled(engine, registry)
+    (top,) = (top for top in tops(engine) if (top / "bin").exists())
+    for path in (top, *top.rglob("*")):
+        os.chown(path, 7, 7, follow_symlinks=False)
+    (checked,) = await engine.verify()
+    (sentence,) = (flaw.reason for flaw in checked.flaws)
+    assert re.fullmatch(r"of \d+ files the owner is 7:7, not 0:0", sentence), sentence
+    (checked,) = await engine.verify(repair=True)
+    assert [flaw.reason for flaw in checked.flaws] == ["it was found damaged before"]
+    assert checked.repaired
+
+
 async def test_a_layer_that_is_gone_is_unpacked_again(engine: Engine, registry: FakeRegistry) -> None:
     """All of it, its files or its record; until then the image is not said to be verified."""
     await pulled(engine, registry)
@@ -278,6 +295,7 @@ async def test_one_flipped_byte_of_any_blob_is_found_and_fetched_alone(
             assert registry.requests == []
             (checked,) = await engine.verify(repair=True)
             assert checked.repaired
+            assert "it is missing" not in said(checked)[0]
             asked = [seen.path for seen in registry.requests if seen.path != "/v2/"]
             assert len(asked) == 1
             assert asked[0].endswith(f"sha256:{path.name}")
