@@ -27,6 +27,7 @@ from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.layer.unpack import Unpacked
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
 from aiodocker_lite.settings import Settings
+from aiodocker_lite.spans import span
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.ingest import Ingest, discard, ingesting
 from aiodocker_lite.store.layers import LayerRecord
@@ -106,7 +107,8 @@ async def _join_uppermost(diff_ids: tuple[Digest, ...], tools: Tools) -> None:
             job = JoinJob(
                 diff_id, store.layers.files(diff_id), tuple(reversed(lowers)), joint, tools.owners.privileged
             )
-            needed = await tools.unpackers.join(job)
+            with span("join", diff_id.short):
+                needed = await tools.unpackers.join(job)
             await to_thread.run_sync(partial(store.joints.seal, chain, owners, needed=needed))
 
 
@@ -237,7 +239,7 @@ async def _download(layer: _Layer, ingest: Ingest, tools: Tools, progress: Progr
         progress(events.Retrying(f"layer {blob.digest.short}", str(error), pause))
 
     sharing = Sharing(settings.streams, settings.split_above, tools.downloads) if layer.in_parts else None
-    async with tools.downloads, anyio.create_task_group() as tasks:
+    async with _downloading(blob, tools), anyio.create_task_group() as tasks:
         progress(events.LayerStarted(blob.digest, blob.size, ingest.received))
         tasks.start_soon(ingest.flush_now_and_then)
         await fetch_blob(
@@ -251,6 +253,13 @@ async def _download(layer: _Layer, ingest: Ingest, tools: Tools, progress: Progr
         )
         tasks.cancel_scope.cancel()
     progress(events.LayerDownloaded(blob.digest, ingest.received, blob.size))
+
+
+@asynccontextmanager
+async def _downloading(blob: Descriptor, tools: Tools) -> AsyncIterator[None]:
+    async with tools.downloads:
+        with span("download", blob.digest.short, size=blob.size):
+            yield
 
 
 async def _unpack(

@@ -29,6 +29,7 @@ from aiodocker_lite.manifest import (
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Settings
+from aiodocker_lite.spans import span
 
 if TYPE_CHECKING:
     from aiodocker_lite.registry.source import Registry
@@ -63,7 +64,8 @@ async def pull(
         progress(events.Notice(text))
 
     async with tools.store.counting_on_content():
-        promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference, tell))
+        with span("resolve", reference.familiar):
+            promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference, tell))
         if (quota := registry.quota(reference.registry)) is not None:
             progress(quota)
         image = tools.store.images.named(reference)
@@ -76,7 +78,10 @@ async def pull(
             progress(events.ImageReady(reference.familiar, promised.digest, fetched=False))
             return image
         manifest = await _fetch_manifest(reference, promised, registry, ask, tell, platform)
-        raw = await ask("the image configuration", lambda: registry.blob(reference, manifest.config, tell))
+        with span("config", reference.familiar):
+            raw = await ask(
+                "the image configuration", lambda: registry.blob(reference, manifest.config, tell)
+            )
         config = parse_config(raw, manifest.config)
         check_platform(reference.familiar, config, platform, strict=strict, progress=progress)
         check_room(reference.familiar, manifest, config, tools)
@@ -91,7 +96,8 @@ async def pull(
             blame=registry.blame,
         )
         name = reference.with_digest(reference.digest) if reference.digest else reference
-        image = await tools.store.images.add((name,), manifest, config, promised.digest)
+        with span("name", reference.familiar):
+            image = await tools.store.images.add((name,), manifest, config, promised.digest)
     progress(events.ImageReady(reference.familiar, promised.digest, fetched=True))
     return image
 
@@ -156,7 +162,8 @@ async def _fetch_manifest(
     """The manifest for this platform; an index may lead to another index, but not for ever."""
     for _ in range(4):
         fetch = partial(registry.manifest, reference, promised, tell)
-        document = parse_manifest(await ask(f"manifest {promised.digest.short}", fetch), promised)
+        with span("manifest", reference.familiar):
+            document = parse_manifest(await ask(f"manifest {promised.digest.short}", fetch), promised)
         if isinstance(document, Manifest):
             return document
         promised = choose_platform(document, platform)

@@ -15,16 +15,28 @@ import aiodocker_lite
 PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
-    "options", "inflate", "removal", "copying", "subids", "sizes",
+    "options", "inflate", "removal", "copying", "subids", "sizes", "spans",
 }  # fmt: skip
-ROOMS = {"registry", "fetch", "layer", "store", "archive", "snapshot", "users", "bundle", "runtime", "serve"}
+ROOMS = {
+    "registry",
+    "fetch",
+    "layer",
+    "store",
+    "archive",
+    "snapshot",
+    "users",
+    "bundle",
+    "runtime",
+    "serve",
+    "trace",
+}
 CONDUCTORS = {"pull", "load", "save", "bring", "owners", "run", "remove", "check", "mend", "prune", "fit"}
 MAY_IMPORT = {
     **dict.fromkeys(WORDS, WORDS),
     **{room: WORDS | {room} for room in ROOMS},
     **dict.fromkeys(CONDUCTORS, WORDS | ROOMS | CONDUCTORS),
     "engine": WORDS | ROOMS | CONDUCTORS,
-    "cli": WORDS | {"engine", "cli", "__version__"},
+    "cli": WORDS | {"engine", "trace", "cli", "__version__"},
     "testing": WORDS | {"testing"},
 }
 ONLY_IN = {
@@ -43,7 +55,7 @@ ONLY_IN = {
     "pytest": {"testing"},
     "anyio": ROOMS | CONDUCTORS | {"engine", "cli", "testing"},
 }
-OFF_THE_LOOP = WORDS | {"layer", "archive", "users", "bundle", "snapshot"}
+OFF_THE_LOOP = WORDS | {"layer", "archive", "users", "bundle", "snapshot", "trace"}
 """Pure or blocking: no event loop. In runtime/, what the child imports."""
 ON_THE_LOOP = {"layer/pool.py"}
 CHILD = {f"runtime/{path.name}" for path in (PACKAGE / "runtime").glob("*.py")} - {

@@ -28,6 +28,7 @@ from aiodocker_lite.cli.options import (
 )
 from aiodocker_lite.cli.progress import Watch, watching
 from aiodocker_lite.cli.session import run_engine
+from aiodocker_lite.cli.tracing import Explain, Trace, tracing
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import EngineError, InvalidOption
 from aiodocker_lite.events import Event, ImageReady
@@ -60,6 +61,8 @@ def pull(
     ] = None,
     discard_blobs: DiscardBlobs = False,
     progress: Progress = "auto",
+    trace: Trace = None,
+    explain: Explain = False,
 ) -> int:
     """Bring images from their registries into the store.
 
@@ -83,18 +86,19 @@ def pull(
 
     tls = tls_settings(insecure, tls_verify, cert_dir)
     try:
-        return run_engine(
-            context,
-            work,
-            many_bytes=True,
-            **tls,
-            creds=given,
-            authfile=authfile,
-            downloads=jobs,
-            limits=limits,
-            max_store=most,
-            discard_blobs=discard_blobs,
-        )
+        with tracing(trace, explained=explain):
+            return run_engine(
+                context,
+                work,
+                many_bytes=True,
+                **tls,
+                creds=given,
+                authfile=authfile,
+                downloads=jobs,
+                limits=limits,
+                max_store=most,
+                discard_blobs=discard_blobs,
+            )
     except exits.Interrupted:
         exits.say("interrupted; what was downloaded is kept, and the same command continues there")
         raise
@@ -171,6 +175,8 @@ def load(
     no_tags: Annotated[
         bool, typer.Option("--no-tags", help="Give images none of the names that they have in the archive.")
     ] = False,
+    trace: Trace = None,
+    explain: Explain = False,
 ) -> int:
     """Bring the images of an archive into the store.
 
@@ -195,6 +201,6 @@ def load(
                     typer.echo(f"Loaded image ID: {image.id}")
         return 0
 
-    return run_engine(
-        context, work, many_bytes=True, limits=Limits.parse(limit or ()), discard_blobs=discard_blobs
-    )
+    limits = Limits.parse(limit or ())
+    with tracing(trace, explained=explain):
+        return run_engine(context, work, many_bytes=True, limits=limits, discard_blobs=discard_blobs)

@@ -8,7 +8,7 @@ nobody else wants their download slots; one that fails gives the rest of its par
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -18,6 +18,7 @@ import anyio
 from aiodocker_lite.errors import RegistryError, RegistryUnavailable, SizeMismatch, one_error
 from aiodocker_lite.fetch.retries import OnRetry, Retries
 from aiodocker_lite.manifest import Descriptor
+from aiodocker_lite.spans import span
 
 Extent = tuple[int, int]
 """The first byte, and the byte after the last."""
@@ -113,7 +114,7 @@ class _Download:
         while feed.position < feed.end:
             before = feed.position
             try:
-                async with self._writing_at(before) as write, self._open_at(before, feed.end) as stretch:
+                async with self._requesting(feed) as (stretch, write):
                     if stretch.end > feed.end:
                         self._sharing = None
                         feed.end = self._take_more(feed.end)
@@ -140,7 +141,7 @@ class _Download:
         start, end = self._take()
         feed = _Feed(self._blob, start, end)
         try:
-            async with self._writing_at(start) as write, self._open_at(start, end) as stretch:
+            async with self._requesting(feed) as (stretch, write):
                 if stretch.end > end:
                     raise RegistryUnavailable("the registry", "it does not send parts of a blob any more")
                 await feed.take(stretch, write)
@@ -155,6 +156,16 @@ class _Download:
             if feed.position < end:
                 self._missing = sorted([(feed.position, end), *self._missing])
         return True
+
+    @asynccontextmanager
+    async def _requesting(self, feed: _Feed) -> AsyncIterator[tuple[Stretch, Write]]:
+        start = feed.position
+        with span("request", self._blob.digest.short, offset=start) as facts:
+            try:
+                async with self._writing_at(start) as write, self._open_at(start, feed.end) as stretch:
+                    yield stretch, write
+            finally:
+                facts["bytes"] = feed.position - start
 
     def _call(self, call_help: Callable[[], object]) -> None:
         while self._sharing and self._missing and self._helpers < self._sharing.streams - 1:

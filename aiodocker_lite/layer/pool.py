@@ -25,6 +25,7 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import WorkerDied, WorkerNotStarted, from_message
 from aiodocker_lite.layer.unpack import Unpacked
 from aiodocker_lite.settings import Limits
+from aiodocker_lite.spans import span
 
 _LINE_MAX = 1 << 20
 _START = (
@@ -211,11 +212,14 @@ class Unpackers:
         LimitExceeded, DiskFull, StoreUnwritable; WorkerDied if it ended without a word.
         """
         async with self._turns, self._lent() as worker:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_feed, worker, job, wait_beyond)
-                message = await _listen(worker, consumed)
-                tasks.cancel_scope.cancel()
-            return Unpacked(**await _outcome(worker, message, job.digest))
+            with span("unpack", job.digest.short, size=job.size, worker=worker.process.pid) as facts:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_feed, worker, job, wait_beyond)
+                    message = await _listen(worker, consumed)
+                    tasks.cancel_scope.cancel()
+                done = await _outcome(worker, message, job.digest)
+                facts |= done.pop("took")
+            return Unpacked(**done)
 
     async def join(self, job: JoinJob) -> bool:
         """Join a layer to those below it; False where there was nothing to do.
@@ -237,6 +241,7 @@ class Unpackers:
                 await worker.send(job.to_json(job.size))
             done = await _outcome(worker, await _listen(worker, consumed), job.digest)
             differences = Differences.from_json(done)
+            del done["took"]
             return Unpacked(**done), differences
 
     async def compare_known(self, job: JoinJob | ListJob) -> Differences:

@@ -41,6 +41,7 @@ from aiodocker_lite.layer.listing import compare_listing, write_listing
 from aiodocker_lite.layer.notes import read_notes
 from aiodocker_lite.layer.outline import Outline
 from aiodocker_lite.layer.tar import TarReader
+from aiodocker_lite.layer.took import Took
 from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, store_error, unpack_layer
 from aiodocker_lite.settings import Limits
 from aiodocker_lite.verify import Verifier
@@ -82,8 +83,9 @@ class _ParentGone(Exception):
 class _Blob:
     """The compressed bytes of one layer, read behind the watermark of whoever writes the file."""
 
-    def __init__(self, talk: _Conversation, job: dict[str, Any], fd: int) -> None:
+    def __init__(self, talk: _Conversation, job: dict[str, Any], fd: int, took: Took) -> None:
         self.position = 0
+        self._took = took
         self._talk = talk
         self._fd = fd
         self._size: int = job["size"]
@@ -94,7 +96,8 @@ class _Blob:
     def __iter__(self) -> Iterator[bytes]:
         while self.position < self._size:
             if self.position == self._have:
-                self._wait()
+                with self._took.time("waiting"):
+                    self._wait()
             try:
                 chunk = os.pread(self._fd, min(_READ, self._have - self.position), self.position)
             except OSError as error:
@@ -122,8 +125,11 @@ def _do(job: dict[str, Any], talk: _Conversation) -> dict[str, Any]:
     with ExitStack() as stack:
         file = os.open(job["blob"], os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, file)
-        compressed = _Blob(talk, job, file)
-        blocks = _reported(ahead(_hashed(plain_blocks(iter(compressed), layer), diff_id)), compressed, talk)
+        took = Took()
+        compressed = _Blob(talk, job, file, took)
+        plain = took.timed("plain", plain_blocks(took.timed("compressed", iter(compressed)), layer))
+        ready = took.timed("ready", ahead(_hashed(plain, diff_id, took)))
+        blocks = _reported(ready, compressed, talk)
         if job["directory"] is None:
             done = asdict(Unpacked(sum(1 for _ in TarReader(blocks, layer, limits, job["size"])), 0, 0))
         else:
@@ -131,7 +137,7 @@ def _do(job: dict[str, Any], talk: _Conversation) -> dict[str, Any]:
                 stack, job, blocks, UnpackRules(job["privileged"], limits, job["size"], job["ids"])
             )
     diff_id.finish()
-    return done
+    return {**done, "took": took.facts()}
 
 
 def _unpack(
@@ -227,9 +233,10 @@ def _compare_with_list(job: dict[str, Any]) -> dict[str, Any]:
         return {**_differences(found), "sure": True}
 
 
-def _hashed(blocks: Iterator[bytes], verifier: Verifier) -> Iterator[bytes]:
+def _hashed(blocks: Iterator[bytes], verifier: Verifier, took: Took) -> Iterator[bytes]:
     for block in blocks:
-        verifier.update(block)
+        with took.time("hashing"):
+            verifier.update(block)
         yield block
 
 

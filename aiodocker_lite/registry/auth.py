@@ -27,6 +27,7 @@ from aiodocker_lite.registry.credentials import Credential, parse_object
 
 if TYPE_CHECKING:
     from aiodocker_lite.registry.wire import Answer, Wire
+from aiodocker_lite.spans import span
 
 TOKEN_MAX = 64 * 1024
 """Bytes of the largest answer of a token server that is read."""
@@ -170,6 +171,10 @@ class Authorizer:
         return _Grant(demand, basic(credential), credential.source)
 
     async def _fetch_token(self, place: Place, demand: _Demand, credential: Credential) -> _Grant:
+        with span("token", place.registry):
+            return await self._fetch_token_somehow(place, demand, credential)
+
+    async def _fetch_token_somehow(self, place: Place, demand: _Demand, credential: Credential) -> _Grant:
         if credential.identity_token:
             form = _token_form(place, demand.challenge, credential)
             grant = await self._ask_for_token(place, demand, credential, "POST", form)

@@ -11,6 +11,7 @@ import anyio
 from anyio import from_thread, to_thread
 
 from aiodocker_lite.digest import Digest
+from aiodocker_lite.spans import span
 from aiodocker_lite.store.durable import store_errors, sync_directory, sync_filesystem
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.paths import Paths
@@ -80,15 +81,8 @@ class Sealer:
                         self._layers.write_record(one.layer)
             with self._failing(batch):
                 self._sync()
-            parents: dict[Path, list[_Finished]] = {}
-            for one in batch:
-                if one.error is None:
-                    with self._failing([one]):
-                        for parent in self._publish(one):
-                            parents.setdefault(parent, []).append(one)
-            for parent, served in parents.items():
-                with self._failing(served):
-                    sync_directory(parent)
+            with span("publish", layers=len(batch)):
+                self._publish_all(batch)
         finally:
             from_thread.run_sync(_announce, batch)
 
@@ -103,7 +97,19 @@ class Sealer:
                 one.error = one.error or error
 
     def _sync(self) -> None:
-        sync_filesystem(self._paths.root)
+        with span("sync"):
+            sync_filesystem(self._paths.root)
+
+    def _publish_all(self, batch: list[_Finished]) -> None:
+        parents: dict[Path, list[_Finished]] = {}
+        for one in batch:
+            if one.error is None:
+                with self._failing([one]):
+                    for parent in self._publish(one):
+                        parents.setdefault(parent, []).append(one)
+        for parent, served in parents.items():
+            with self._failing(served):
+                sync_directory(parent)
 
     def _publish(self, one: _Finished) -> Iterator[Path]:
         if one.blob is not None:

@@ -24,6 +24,7 @@ from aiodocker_lite.registry.auth import FindCredential
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.settings import Settings
+from aiodocker_lite.spans import listening
 from aiodocker_lite.testing.images import Image, image, layer, noise
 from aiodocker_lite.testing.registry import FakeRegistry, Tokens
 from tests.fakes.clients import knowing
@@ -184,7 +185,7 @@ async def play(leak: Leak, directory: Path) -> Played:
         for server in (auth, other, evil):
             server.tokens = Tokens(prefix=f"of-{server.port}")
         stage = Stage(directory, app, home, auth, other, evil, said=[])
-        with logging_to(stage.said):
+        with logging_to(stage.said), listening(lambda span: stage.said.append(repr(span))):
             await leak.play(stage)
         return Played(stage.seen(), sum(len(server.requests) for server in stage.servers.values()))
 

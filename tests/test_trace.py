@@ -1,0 +1,137 @@
+"""A trace that viewers open, and an explanation whose parts are the whole."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from aiodocker_lite.spans import Fact, Span, listening, span
+from aiodocker_lite.trace import Explanation, chrome_trace, explain, sentences
+
+
+def unpack(begin: float, end: float, about: str = "aa", **took: float) -> Span:
+    """A layer that was unpacked, and how long its stages took."""
+    facts: dict[str, Fact] = {f"{stage}_seconds": seconds for stage, seconds in took.items()}
+    return Span("unpack", about, begin, end, {"worker": 7, **facts})
+
+
+def request(begin: float, end: float, count: int, about: str = "aa") -> Span:
+    """A request, and how many bytes it brought."""
+    return Span("request", about, begin, end, {"offset": 0, "bytes": count})
+
+
+def explained(*spans: Span, end: float = 10, cpu: float = 2) -> Explanation:
+    """The explanation of what took from 0 to `end`, on two cores."""
+    return explain(spans, 0, end, cpu=cpu, cores=2)
+
+
+def test_what_nobody_listens_to_is_told_nobody() -> None:
+    """And only the block itself is listened to, whatever ends a span."""
+    spans: list[Span] = []
+    with span("before"):
+        pass
+    with listening(spans.append), suppress(ValueError), span("inside", "x", n=1) as facts:
+        facts["more"] = 2
+        raise ValueError
+    with span("after"):
+        pass
+    (found,) = spans
+    assert (found.what, found.about, found.facts) == ("inside", "x", {"n": 1, "more": 2})
+    assert found.end >= found.begin
+
+
+CASES = [
+    pytest.param([Span("start-up", "", 0, 10, {})], {"start-up": 10}, id="only begun"),
+    pytest.param([], {"other": 10}, id="nothing at all"),
+    pytest.param(
+        [unpack(0, 10, wait=9, hash=0.5, inflate=0.5, files=1)],
+        {"network": 8.1, "making files": 1, "hashing": 0.45, "inflating": 0.45},
+        id="network-bound",
+    ),
+    pytest.param(
+        [unpack(0, 10, wait=0, hash=2, inflate=8, files=5)],
+        {"making files": 5, "inflating": 4, "hashing": 1},
+        id="half bound by the disk",
+    ),
+    pytest.param([unpack(0, 8, files=8), Span("sync", "", 4, 10, {})], {"making files": 8, "syncing": 2}, id="sync behind"),
+    pytest.param(
+        [unpack(0, 6, "aa", files=6), unpack(1, 10, "bb", inflate=9)],
+        {"inflating": 9, "making files": 1},
+        id="the layer that ends last counts",
+    ),
+    pytest.param(
+        [Span("resolve", "x", 0, 2, {}), Span("token", "x", 1, 2, {}), request(2, 6, 1), unpack(4, 10, files=6)],
+        {"round trips": 2, "network": 2, "making files": 6},
+        id="one after the other",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spans", "shares"), CASES)
+def test_each_moment_belongs_to_what_bounded_it(spans: list[Span], shares: dict[str, float]) -> None:
+    """And all moments together are the time it took."""
+    found = explained(*spans)
+    assert {k: v for k, v in found.shares.items() if v > 1e-9} == pytest.approx(shares)
+    assert sum(found.shares.values()) == pytest.approx(found.wall)
+    assert sum(seconds for _, seconds in found.path) == pytest.approx(found.wall)
+    assert list(found.shares.values()) == sorted(found.shares.values(), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("spans", "cpu", "limit"),
+    [
+        ([request(0, 8, 800), request(0, 8, 800)], 2, 8.0),
+        ([request(0, 1, 800), request(4, 8, 800)], 2, 2.0),
+        ([unpack(0, 5, hash=1, inflate=2, files=2), unpack(0, 5, hash=1, files=2.5)], 4, 3.0),
+        ([unpack(0, 5, hash=1, inflate=2, files=4)], 4, 4.0),
+        ([unpack(0, 5, files=1)], 18, 9.0),
+    ],
+    ids=["an even link", "a link that stood still", "inflating", "files", "cores"],
+)
+def test_the_limit_is_the_largest_of_link_cores_and_one_layer(
+    spans: list[Span], cpu: float, limit: float
+) -> None:
+    """The link's rate is what it was at best for one second."""
+    assert explained(*spans, cpu=cpu).limit == pytest.approx(limit)
+
+
+def test_a_reader_is_told_the_largest_part_first_and_what_would_help() -> None:
+    """Every figure once, in sentences."""
+    told = list(
+        sentences(
+            explained(
+                Span("resolve", "x", 0, 0, {}),
+                request(0, 8, 8_000_000),
+                unpack(0, 8, wait=8),
+                Span("sync", "", 8, 10, {}),
+            )
+        )
+    )
+    assert told == [
+        "It took 10.00 s. What bounded it:",
+        "  network        80 %    8.00 s",
+        "  syncing        20 %    2.00 s",
+        "Critical path: unpack aa 8.00 s, sync 2.00 s.",
+        "Its limit is the largest of 8.00 s for 8.0 MB at 1.0 MB/s, 1.00 s of CPU on 2 cores: it took 1.25 times as long.",
+        "What would help most: a nearer registry or a mirror, or a faster link.",
+    ]  # fmt: skip
+
+
+def test_spans_on_one_line_lie_within_each_other_or_behind() -> None:
+    """Viewers draw nothing else; what overlaps otherwise gets a line of its own."""
+    spans = [
+        Span("download", "aa", 0, 9, {}), request(0, 4, 1), request(1, 6, 1), request(4, 9, 1), request(6, 8, 1),
+        unpack(1, 9), unpack(9, 12, "bb"), Span("sync", "", 3, 4, {}), Span("resolve", "x", 0, 2, {}), Span("token", "x", 1, 2, {}),
+    ]  # fmt: skip
+    events: list[dict[str, Any]] = chrome_trace(spans, 0, "a pull")["traceEvents"]
+    lines = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    drawn = [e for e in events if e["ph"] == "X"]
+    assert len(drawn) == len(spans)
+    assert set(lines.values()) == {"image", "layer aa", "worker 7", "disk"}
+    for one, two in combinations(drawn, 2):
+        if one["tid"] == two["tid"]:
+            (a, b), (c, d) = sorted((e["ts"], e["ts"] + e["dur"]) for e in (one, two))
+            assert b <= c or (a <= c and d <= b) or (a == c and b <= d)
