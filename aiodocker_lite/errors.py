@@ -23,6 +23,7 @@
     │   ├── SizeMismatch
     │   ├── InvalidManifest
     │   ├── UnsupportedMediaType
+    │   │   └── UnsupportedCompression
     │   ├── PlatformNotFound
     │   ├── InvalidLayer
     │   ├── InvalidArchive
@@ -411,6 +412,13 @@ class UnsupportedMediaType(ContentError):
 
     slug = "unsupported-media-type"
     message = "{what} has the media type '{media_type}', which is not supported"
+
+
+class UnsupportedCompression(UnsupportedMediaType):
+    """A layer that is compressed in a way that this engine does not read, whatever its media type says."""
+
+    slug = "unsupported-compression"
+    message = "{what} is compressed with {media_type}, which is not supported"
 
 
 class PlatformNotFound(ContentError):

@@ -17,6 +17,7 @@ BLOCK = 1 << 20
 """Bytes of the largest block that comes out at once."""
 SNIFFED = 6
 """Bytes that are needed to tell what it is."""
+_FOREIGN = {b"\x04\x22\x4d\x18": "lz4", b"PK\x03\x04": "zip"}
 _ZSTD_WINDOW_LOG_MAX = 27
 _XZ_MEMORY_MAX = 256 << 20
 _GZIP_HEADER_MAX = 1 << 20
@@ -48,6 +49,13 @@ def compression_of(first: bytes) -> Compression | None:
     if first.startswith(b"\xfd7zXZ\x00"):
         return "xz"
     return "bzip2" if first.startswith(b"BZh") else None
+
+
+def unsupported_of(first: bytes) -> str | None:
+    """What data is compressed with, if that is nothing for a layer."""
+    if (kind := compression_of(first)) in ("xz", "bzip2"):
+        return kind
+    return next((name for magic, name in _FOREIGN.items() if first.startswith(magic)), None)
 
 
 def decompressed(compressed: Iterator[bytes], kind: Compression) -> Iterator[bytes]:

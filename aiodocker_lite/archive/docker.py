@@ -20,9 +20,9 @@ from aiodocker_lite.errors import (
     DigestMismatch,
     InvalidArchive,
     InvalidReference,
-    UnsupportedMediaType,
+    UnsupportedCompression,
 )
-from aiodocker_lite.inflate import compression_of
+from aiodocker_lite.inflate import SNIFFED, compression_of, unsupported_of
 from aiodocker_lite.manifest import (
     DOCUMENT_MAX,
     OCI_CONFIG,
@@ -129,9 +129,10 @@ def _image(contents: Contents, entry: Entry, once: _Once) -> ArchivedImage:
 
 def _layer(path: str, section: Section, diff_id: Digest, once: _Once) -> Descriptor:
     """What a registry would say about this layer. A plain one is what its diff ID promises."""
-    compression = compression_of(section.read_at(0, 6))
-    if compression in ("xz", "bzip2"):
-        raise UnsupportedMediaType(f"layer {path}", compression)
+    first = section.read_at(0, SNIFFED)
+    if unsupported := unsupported_of(first):
+        raise UnsupportedCompression(f"layer {path}", unsupported)
+    compression = compression_of(first)
     digest = once.digest(section, "sha256" if compression else diff_id.algorithm)
     _check_path(path, digest)
     if compression is None and digest != diff_id:
@@ -182,7 +183,7 @@ def _parse(raw: bytes, archive: str) -> list[dict[str, Any]]:
         if isinstance(entries, dict) and "layers" in entries:
             kind = (
                 "one image's manifest, as skopeo's dir: and podman's docker-dir have it; "
-                "have skopeo copy it to an oci-archive:"
+                "make an archive of it: skopeo copy dir:… oci-archive:image.tar"
             )
         raise InvalidArchive(archive, f"its {MANIFEST} is {kind}")
     return entries

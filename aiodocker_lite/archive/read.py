@@ -131,6 +131,6 @@ def _in_context(error: ContentError, archive: str, title: str) -> ContentError:
         case SizeMismatch():
             return SizeMismatch(f"{error.what} in {archive} ({title})", error.expected, error.actual)
         case UnsupportedMediaType():
-            return UnsupportedMediaType(f"{error.what} in {archive} ({title})", error.media_type)
+            return type(error)(f"{error.what} in {archive} ({title})", error.media_type)
         case _:
             return error

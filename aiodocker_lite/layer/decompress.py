@@ -5,28 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from aiodocker_lite.errors import InvalidLayer, UnsupportedMediaType
-from aiodocker_lite.inflate import SNIFFED, Damaged, compression_of, decompressed
-
-_OTHERS = {b"\x04\x22\x4d\x18": "lz4", b"PK\x03\x04": "zip"}
+from aiodocker_lite.errors import InvalidLayer, UnsupportedCompression
+from aiodocker_lite.inflate import SNIFFED, Damaged, compression_of, decompressed, unsupported_of
 
 
 def plain_blocks(compressed: Iterator[bytes], layer: str) -> Iterator[bytes]:
     """Yield the plain bytes of a layer in bounded blocks; the input is read to its end.
 
-    Raises InvalidLayer for broken or truncated data, UnsupportedMediaType for other compressors.
+    Raises InvalidLayer for broken or truncated data, UnsupportedCompression for other compressors.
     """
     first = b""
     for chunk in compressed:
         first += chunk
         if len(first) >= SNIFFED:
             break
-    kind = compression_of(first)
-    foreign = next((name for magic, name in _OTHERS.items() if first.startswith(magic)), None)
-    if kind in ("xz", "bzip2") or foreign:
-        raise UnsupportedMediaType(f"layer {layer}", kind or foreign or "")
+    if unsupported := unsupported_of(first):
+        raise UnsupportedCompression(f"layer {layer}", unsupported)
     whole = chain([first] if first else [], compressed)
-    if kind is None:
+    if (kind := compression_of(first)) is None:
         yield from whole
         return
     try:

@@ -484,7 +484,7 @@ BAD: dict[str, tuple[bytes, type[EngineError], str]] = {
     "a layer in xz": (
         of_docker(lzma.compress(PLAIN), b""),
         UnsupportedMediaType,
-        "'xz', which is not supported$",
+        "is compressed with xz, which is not supported$",
     ),
     "a layer that leads out": (
         of_oci(image(layer_of(file(b"../x") + END), platform=HERE)),
