@@ -53,6 +53,8 @@ def is_index_sound(paths: Paths) -> bool:
 
 def misread(paths: Paths, blobs: Blobs) -> tuple[Entry, ...]:
     """Our entries that a damaged index does not have, or not as they are. Raises StoreUnreadable."""
+    if is_index_sound(paths):
+        return ()
     said = (_read(paths.index, believing=True) or ((), []))[0]
     return tuple(entry for entry in read_index(paths, blobs)[0] if entry not in said)
 
