@@ -138,18 +138,15 @@ def flipped(text: bytes) -> Damage:
     return damage
 
 
-@pytest.mark.parametrize(
-    "text",
-    [b"library/alpine", b":latest", b"image.ref.name", "sha256:…".encode(), b"pulled.digest", b'"size": 4'],
-)
-async def test_a_name_or_a_digest_with_a_wrong_bit_is_not_believed(store: Store, text: bytes) -> None:
-    """The index can still be read; its copy is right, and who writes next mends it."""
-    one = await bring(store, tiny("one", docker=True), "alpine")
-    text = text.replace("…".encode(), one.manifest.digest.hex[:9].encode())
+async def test_no_wrong_bit_of_the_index_is_believed(store: Store) -> None:
+    """Not in a name, nor in a digest: where the index can still be read, its copy counts, and who writes next mends it."""
+    here = [await bring(store, tiny("one", docker=True), "alpine"), await bring(store, tiny("two"))]
     before = store.paths.index.read_bytes()
-    flipped(text)(store.paths.index)
-    assert json.loads(store.paths.index.read_bytes()) != json.loads(before)
-    assert store.images.all() == [one]
+    for at in range(0, len(before), 3):
+        wrong = before[at] ^ 1 << at % 8
+        store.paths.index.write_bytes(before[:at] + bytes([wrong]) + before[at + 1 :])
+        assert store.images.all() == here, (at, before[at], wrong)
+    flipped(b"library/alpine")(store.paths.index)
     assert store.collect() == ()
     Store(store.paths.root).create()
     assert store.paths.index.read_bytes() == before
