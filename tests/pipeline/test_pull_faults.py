@@ -39,6 +39,7 @@ from aiodocker_lite.errors import (
     StoreError,
     StoreUnwritable,
     UnsafeEntry,
+    UnsupportedCompression,
     UnsupportedMediaType,
 )
 from aiodocker_lite.events import Event, Retrying
@@ -414,8 +415,8 @@ LIES: dict[str, tuple[Image, type[EngineError], str]] = {
     ),
     "xz": (
         image(unusual(lzma.compress(PLAIN), PLAIN)),
-        UnsupportedMediaType,
-        "'xz', which is not supported$",
+        UnsupportedCompression,
+        "is compressed with xz, which is not supported$",
     ),
     "a media type of layers that nobody knows": (
         image(unusual(PLAIN, PLAIN, "application/vnd.example")),
