@@ -92,6 +92,13 @@ async def make_room(store: Store, most: int, newest: Image, progress: Progress) 
         )
     if removed:
         await to_thread.run_sync(store.collect)
+    if unreadable := [image.name for image in images.values() if not image.config.raw]:
+        progress(
+            events.Notice(
+                f"Warning: what {', '.join(unreadable)} takes is not known, for it is damaged; "
+                f"the store may have more than {human_size(most)}"
+            )
+        )
     if (size := total()) > most:
         progress(
             events.Notice(

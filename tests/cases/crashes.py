@@ -186,7 +186,7 @@ async def judge(at: Ground, deed: Deed, before: Listing, code: int, said: str, p
     if code != -signal.SIGKILL:
         wrong += bad_manners(code, said)
     done = _is_done(at, deed)
-    if code == 0 and not done:
+    if code == 0 and not done and "Warning: what " not in said:  # an image that cannot be read does not go
         wrong.append("it ended with 0, and was not done")
     wrong += [f"the layout: {flaw}" for flaw in _unexpected(deed, layout_flaws(at.store))]
     wrong += _wrong_target(at)

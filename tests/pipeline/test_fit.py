@@ -161,6 +161,19 @@ async def test_a_partial_download_makes_room_too(settings: Settings, registry: F
         assert len(await engine.images()) == 1
 
 
+async def test_what_cannot_be_read_is_not_counted_in_silence(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    """It may be more than the store should have."""
+    told: list[str] = []
+    async with Engine(replace(settings, max_store=ONE_IMAGE + 100_000)) as engine:
+        found = await engine.pull(f"{registry.address}/one")
+        engine.store.paths.blob(found.manifest.digest).write_bytes(b"{}")
+        await engine.pull(f"{registry.address}/two", progress=lambda event: told.append(str(event)))
+        assert len(await engine.images()) == 2
+    assert any(f"Warning: what {found.name} takes is not known" in text for text in told)
+
+
 async def test_an_image_that_is_larger_than_the_store_may_be_is_refused(
     settings: Settings, registry: FakeRegistry
 ) -> None:
