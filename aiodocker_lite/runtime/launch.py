@@ -259,7 +259,8 @@ async def _begin(
                     user = resolve_user(message["user"], passwd, group)
                     _need_ids(user, spec)
                     # It waits for the answer, so the number is still its own.
-                    container = ContainerProcess(process, talk.sender, os.pidfd_open(talk.sender))
+                    with suppress(ProcessLookupError):  # or it was killed, and the conversation ends
+                        container = ContainerProcess(process, talk.sender, os.pidfd_open(talk.sender))
                     await talk.send(
                         {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "home": user.home}
                     )
