@@ -257,9 +257,13 @@ async def _download(layer: _Layer, ingest: Ingest, tools: Tools, progress: Progr
 
 @asynccontextmanager
 async def _downloading(blob: Descriptor, tools: Tools) -> AsyncIterator[None]:
-    async with tools.downloads:
+    with span("slot", blob.digest.short):
+        await tools.downloads.acquire()
+    try:
         with span("download", blob.digest.short, size=blob.size):
             yield
+    finally:
+        tools.downloads.release()
 
 
 async def _unpack(

@@ -21,7 +21,7 @@ class Span:
     """Something that was done; times are seconds of the monotonic clock."""
 
     what: str
-    """resolve, token, manifest, config, download, request, unpack, sync, publish, join or name."""
+    """resolve, token, manifest, config, slot, download, request, bytes, turn, unpack, sync, publish, join or name."""
     about: str
     """The layer, or whatever else it was done to or with."""
     begin: float
@@ -50,6 +50,12 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
+def tell(what: str, about: str, begin: float, **facts: Fact) -> None:
+    """Tell of a span that is over now."""
+    if (listener := _listener.get()) is not None:
+        listener(Span(what, about, begin, monotonic(), facts))
+
+
 @contextmanager
 def span(what: str, about: str = "", **facts: Fact) -> Iterator[dict[str, Fact]]:
     """The block is a span; facts can be added until it is over. Secrets are none."""
@@ -57,5 +63,4 @@ def span(what: str, about: str = "", **facts: Fact) -> Iterator[dict[str, Fact]]
     try:
         yield facts
     finally:
-        if (listener := _listener.get()) is not None:
-            listener(Span(what, about, begin, monotonic(), facts))
+        tell(what, about, begin, **facts)

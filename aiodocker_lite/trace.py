@@ -5,6 +5,7 @@ Chrome's "Trace Event Format": complete events (X) on threads with names (M), ti
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,29 +14,32 @@ from typing import Any
 
 from aiodocker_lite.spans import Span
 
-NETWORK, ARCHIVE, REQUESTS, HASH, INFLATE, FILES, SYNC, START, OTHER = (
-    "network", "archive", "round trips", "hashing", "inflating", "making files", "syncing", "start-up", "other",
+NETWORK, ARCHIVE, REQUESTS, HASH, INFLATE, CORES, FILES, SYNC, TURN, START, OTHER = (
+    "network", "archive", "round trips", "hashing", "inflating", "no free core", "making files", "syncing",
+    "others' turn", "start-up", "other",
 )  # fmt: skip
-_STAGES = {"wait": NETWORK, "hash": HASH, "inflate": INFLATE}
+_STAGES = {"wait": NETWORK, "hash": HASH, "inflate": INFLATE, "core": CORES}
 _KINDS = {
     "resolve": REQUESTS, "token": REQUESTS, "manifest": REQUESTS, "config": REQUESTS, "download": NETWORK,
-    "request": NETWORK, "join": FILES, "sync": SYNC, "publish": SYNC, "name": SYNC, "start-up": START,
+    "slot": TURN, "turn": TURN, "join": FILES, "sync": SYNC, "publish": SYNC, "name": SYNC, "start-up": START,
 }  # fmt: skip
 _HELP = {
     NETWORK: "a nearer registry or a mirror, or a faster link",
     REQUESTS: "a nearer registry or a mirror; or several images with one command",
     HASH: "faster cores",
     INFLATE: "layers compressed with zstd, which inflate several times faster than gzip; or smaller layers, one for each core",
+    CORES: "more cores, or less else to do for them",
+    TURN: "nothing of its own: another image was at work",
     FILES: "a faster disk, or fewer and larger files in the image",
     SYNC: "a faster disk",
     START: "several images with one command, or the Python library in a process that lives",
     ARCHIVE: "a faster disk under the archive, or a plain file in the place of a pipe or a compressed one",
     OTHER: "nothing that is known here",
 }
-_RANKS = {"start-up": 0, "sync": 1, "publish": 2, "download": 4, "request": 5, "unpack": 6}
+_RANKS = {"start-up": 0, "slot": 1, "turn": 1, "sync": 2, "publish": 3, "download": 5, "unpack": 6}
 """What counts where several things are done at once; small requests are between a sync and a download."""
-_WINDOW = 1.0
-"""Seconds over which the best rate of a link is looked for."""
+_WINDOW, _GRAIN = 1.0, 0.1
+"""Seconds over which the best rate of a link is looked for, and how finely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +78,22 @@ def explain(spans: Sequence[Span], begin: float, end: float, *, cpu: float, core
     """
     shares: dict[str, float] = defaultdict(float)
     path: list[tuple[str, float]] = []
-    for start, stop, critical in _moments(spans, begin, end):
+    arrivals = [span for span in spans if span.what == "bytes"]
+    stages = [span for span in spans if span.what not in ("bytes", "request")]
+    for start, stop, critical in _moments(stages, begin, end):
         for share, part in _bounds(critical).items():
             shares[share] += part * (stop - start)
         name = f"{critical.what} {critical.about}".strip() if critical else OTHER
         before = path.pop()[1] if path and path[-1][0] == name else 0.0
         path.append((name, before + stop - start))
-    requests = [span for span in spans if span.what == "request"]
-    if requests and not any(span.what == "resolve" for span in spans):
+    if arrivals and not any(span.what == "resolve" for span in spans):
         shares[ARCHIVE] = shares.pop(NETWORK, 0.0)
     return Explanation(
         wall=end - begin,
         shares=dict(sorted(shares.items(), key=lambda item: -item[1])),
         path=tuple(path),
-        bytes=sum(int(span.facts.get("bytes", 0)) for span in requests),
-        rate=_best_rate(requests),
+        bytes=sum(int(span.facts["bytes"]) for span in arrivals),
+        rate=_best_rate(arrivals),
         cpu=cpu,
         cores=cores,
         chain=max((_chain(span) for span in spans if span.what == "unpack"), default=0.0),
@@ -100,7 +105,7 @@ def _moments(spans: Sequence[Span], begin: float, end: float) -> Iterator[tuple[
     cuts = sorted({begin, end, *(t for span in spans for t in (span.begin, span.end) if begin < t < end)})
     for start, stop in pairwise(cuts):
         active = [span for span in spans if span.begin <= start and span.end >= stop]
-        yield start, stop, max(active, key=lambda span: (_RANKS.get(span.what, 3), span.end), default=None)
+        yield start, stop, max(active, key=lambda span: (_RANKS.get(span.what, 4), span.end), default=None)
 
 
 def _bounds(span: Span | None) -> dict[str, float]:
@@ -126,26 +131,21 @@ def _seconds(span: Span, stage: str) -> float:
     return float(span.facts.get(f"{stage}_seconds", 0.0))
 
 
-def _best_rate(requests: Sequence[Span]) -> float:
-    """Bytes per second in the best window, as if those of a request came evenly."""
-    if not requests:
+def _best_rate(arrivals: Sequence[Span]) -> float:
+    """Bytes per second in the best window."""
+    if not arrivals:
         return 0.0
-    first, last = min(span.begin for span in requests), max(span.end for span in requests)
-    window = min(_WINDOW, last - first)
-    starts = sorted({span.begin for span in requests} | {span.end - window for span in requests})
-
-    def came(start: float) -> float:
-        return sum(
-            float(span.facts.get("bytes", 0)) * _common(span, start, start + window) / span.seconds
-            for span in requests
-            if span.seconds
-        )
-
-    return max((came(start) for start in starts), default=0.0) / window if window else 0.0
-
-
-def _common(span: Span, start: float, stop: float) -> float:
-    return max(0.0, min(span.end, stop) - max(span.begin, start))
+    first, last = min(span.begin for span in arrivals), max(span.end for span in arrivals)
+    count = max(1, math.ceil((last - first) / _GRAIN))
+    grain = (last - first) / count
+    came = [0.0] * count
+    for span in arrivals:
+        # They are told about once for each grain, and lie in two of them.
+        middle = (span.begin + span.end) / 2 - first
+        came[min(count - 1, int(middle / grain) if grain else 0)] += float(span.facts["bytes"])
+    width = min(count, round(_WINDOW / _GRAIN))
+    best = max(sum(came[start : start + width]) for start in range(count - width + 1))
+    return best / (width * grain) if grain else 0.0
 
 
 def sentences(found: Explanation) -> Iterator[str]:
@@ -175,7 +175,8 @@ def chrome_trace(spans: Sequence[Span], begin: float, title: str) -> dict[str, A
     """All spans as a document that chrome://tracing and ui.perfetto.dev open; `begin` is its zero."""
     tracks: dict[str, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: (span.begin, -span.end)):
-        tracks[_track(span)].append(span)
+        if span.what != "bytes":
+            tracks[_track(span)].append(span)
     events: list[dict[str, Any]] = [_named("process_name", 0, title)]
     thread = 0
     for name, its in tracks.items():
@@ -183,13 +184,14 @@ def chrome_trace(spans: Sequence[Span], begin: float, title: str) -> dict[str, A
             thread += 1
             events.append(_named("thread_name", thread, name))
             events.extend(_event(span, thread, begin) for span in lane)
+    events.extend(_arrival(span, begin) for span in spans if span.what == "bytes" and span.seconds)
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
 def _track(span: Span) -> str:
     if span.what == "unpack":
         return f"worker {span.facts.get('worker', '')}"
-    if span.what in ("download", "request"):
+    if span.what in ("slot", "download", "request", "turn"):
         return f"layer {span.about}"
     return "disk" if span.what in ("sync", "publish") else "image"
 
@@ -211,14 +213,28 @@ def _named(kind: str, thread: int, name: str) -> dict[str, Any]:
     return {"ph": "M", "pid": 1, "tid": thread, "name": kind, "args": {"name": name}}
 
 
+def _arrival(span: Span, begin: float) -> dict[str, Any]:
+    rate = round(float(span.facts["bytes"]) / span.seconds / 1e6, 3)
+    name = f"layer {span.about} MB/s"
+    return {
+        "ph": "C",
+        "pid": 1,
+        "name": name,
+        "ts": round((span.begin - begin) * 1e6),
+        "args": {"MB/s": rate},
+    }
+
+
 def _event(span: Span, thread: int, begin: float) -> dict[str, Any]:
+    start = round((span.begin - begin) * 1e6)
     return {
         "ph": "X",
         "pid": 1,
         "tid": thread,
         "name": span.what,
         "cat": _KINDS.get(span.what, span.what),
-        "ts": round((span.begin - begin) * 1e6),
-        "dur": round(span.seconds * 1e6),
+        "ts": start,
+        # Both ends are rounded, and not the length: what lies within another stays there.
+        "dur": round((span.end - begin) * 1e6) - start,
         "args": {"about": span.about, **span.facts},
     }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import combinations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aiodocker_lite.spans import Fact, Span, listening, span
 from aiodocker_lite.trace import Explanation, chrome_trace, explain, sentences
+from tests.fakes.traces import assert_they_nest
 
 
 def unpack(begin: float, end: float, about: str = "aa", **took: float) -> Span:
@@ -18,9 +20,13 @@ def unpack(begin: float, end: float, about: str = "aa", **took: float) -> Span:
     return Span("unpack", about, begin, end, {"worker": 7, **facts})
 
 
-def request(begin: float, end: float, count: int, about: str = "aa") -> Span:
-    """A request, and how many bytes it brought."""
-    return Span("request", about, begin, end, {"offset": 0, "bytes": count})
+def came_evenly(begin: float, end: float, count: int) -> list[Span]:
+    """Bytes that came in this time, told as often as they are."""
+    steps = round((end - begin) * 10)
+    return [
+        Span("bytes", "aa", begin + n / 10, begin + (n + 1) / 10, {"bytes": count // steps})
+        for n in range(steps)
+    ]
 
 
 def explained(*spans: Span, end: float = 10, cpu: float = 2) -> Explanation:
@@ -63,7 +69,12 @@ CASES = [
         id="the layer that ends last counts",
     ),
     pytest.param(
-        [Span("resolve", "x", 0, 2, {}), Span("token", "x", 1, 2, {}), request(2, 6, 1), unpack(4, 10, files=6)],
+        [
+            Span("resolve", "x", 0, 2, {}),
+            Span("token", "x", 1, 2, {}),
+            Span("download", "aa", 2, 6, {}),
+            unpack(4, 10, files=6),
+        ],
         {"round trips": 2, "network": 2, "making files": 6},
         id="one after the other",
     ),
@@ -83,8 +94,8 @@ def test_each_moment_belongs_to_what_bounded_it(spans: list[Span], shares: dict[
 @pytest.mark.parametrize(
     ("spans", "cpu", "limit"),
     [
-        ([request(0, 8, 800), request(0, 8, 800)], 2, 8.0),
-        ([request(0, 1, 800), request(4, 8, 800)], 2, 2.0),
+        (came_evenly(0, 8, 800) + came_evenly(0, 8, 800), 2, 8.0),
+        (came_evenly(0, 2, 800) + came_evenly(6, 8, 800), 2, 4.0),
         ([unpack(0, 5, hash=1, inflate=2, files=2), unpack(0, 5, hash=1, files=2.5)], 4, 3.0),
         ([unpack(0, 5, hash=1, inflate=2, files=4)], 4, 4.0),
         ([unpack(0, 5, files=1)], 18, 9.0),
@@ -104,7 +115,7 @@ def test_a_reader_is_told_the_largest_part_first_and_what_would_help() -> None:
         sentences(
             explained(
                 Span("resolve", "x", 0, 0, {}),
-                request(0, 8, 8_000_000),
+                *came_evenly(0, 8, 8_000_000),
                 unpack(0, 8, wait=8),
                 Span("sync", "", 8, 10, {}),
             )
@@ -120,18 +131,27 @@ def test_a_reader_is_told_the_largest_part_first_and_what_would_help() -> None:
     ]  # fmt: skip
 
 
-def test_spans_on_one_line_lie_within_each_other_or_behind() -> None:
+MOMENTS = st.floats(0, 10).map(lambda seconds: 1000 + seconds)
+
+
+@given(
+    st.lists(
+        st.tuples(MOMENTS, MOMENTS, st.sampled_from(["download", "request", "resolve", "sync"])), max_size=12
+    )
+)
+def test_spans_on_one_line_lie_within_each_other_or_behind(times: list[tuple[float, float, str]]) -> None:
     """Viewers draw nothing else; what overlaps otherwise gets a line of its own."""
-    spans = [
-        Span("download", "aa", 0, 9, {}), request(0, 4, 1), request(1, 6, 1), request(4, 9, 1), request(6, 8, 1),
-        unpack(1, 9), unpack(9, 12, "bb"), Span("sync", "", 3, 4, {}), Span("resolve", "x", 0, 2, {}), Span("token", "x", 1, 2, {}),
-    ]  # fmt: skip
-    events: list[dict[str, Any]] = chrome_trace(spans, 0, "a pull")["traceEvents"]
+    spans = [Span(what, "aa", min(one, two), max(one, two), {}) for one, two, what in times]
+    spans += [unpack(1001, 1009), unpack(1009, 1010, "bb")]
+    events: list[dict[str, Any]] = chrome_trace(spans, 1000, "a pull")["traceEvents"]
     lines = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
     drawn = [e for e in events if e["ph"] == "X"]
     assert len(drawn) == len(spans)
-    assert set(lines.values()) == {"image", "layer aa", "worker 7", "disk"}
-    for one, two in combinations(drawn, 2):
-        if one["tid"] == two["tid"]:
-            (a, b), (c, d) = sorted((e["ts"], e["ts"] + e["dur"]) for e in (one, two))
-            assert b <= c or (a <= c and d <= b) or (a == c and b <= d)
+    assert {lines[e["tid"]] for e in drawn if e["name"] == "unpack"} == {"worker 7"}
+    assert_they_nest(drawn)
+
+
+def test_bytes_are_a_curve() -> None:
+    """A counter for each layer, in megabytes per second."""
+    events = chrome_trace(came_evenly(0, 1, 10_000_000), 0, "a pull")["traceEvents"]
+    assert {(e["name"], e["args"]["MB/s"]) for e in events if e["ph"] == "C"} == {("layer aa MB/s", 10.0)}

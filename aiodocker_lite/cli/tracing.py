@@ -7,8 +7,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +26,6 @@ Trace = Annotated[
 ]
 Explain = Annotated[bool, typer.Option("--explain", help="Say what bounded it, and what would help.")]
 
-Write = Callable[[bytes], None]
-
 
 @contextmanager
 def tracing(file: str | None, *, explained: bool) -> Iterator[None]:
@@ -39,7 +37,9 @@ def tracing(file: str | None, *, explained: bool) -> Iterator[None]:
     if file is None and not explained:
         yield
         return
-    write = _target(file) if file is not None else None
+    target = None if file is None else Path(file)
+    if target is not None:
+        _check(target)
     started = _process_started()
     spans: list[Span] = []
     try:
@@ -48,8 +48,8 @@ def tracing(file: str | None, *, explained: bool) -> Iterator[None]:
         if explained:
             _explain(_with_start(spans, started), started)
     finally:
-        if write is not None:
-            _write_trace(write, _with_start(spans, started), started, str(file))
+        if target is not None:
+            _write_trace(target, _with_start(spans, started), started)
 
 
 def _process_started() -> float:
@@ -76,39 +76,35 @@ def _explain(spans: Sequence[Span], started: float) -> None:
         print(printable(line), file=sys.stderr)  # noqa: T201
 
 
-def _target(file: str) -> Write:
-    """How to write the file: whole or not at all, but for what is no regular file."""
-    path = Path(file)
-    try:
-        if path.exists() and not path.is_file():
-            opened = path.open("wb", buffering=0)
-
-            def write_through(content: bytes) -> None:
-                with opened:
-                    opened.write(content)
-
-            return write_through
-        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise InvalidOption("--trace", f"'{file}' cannot be written: {error.strerror}") from error
-
-    def replace(content: bytes) -> None:
-        try:
-            with os.fdopen(fd, "wb") as opened:
-                os.fchmod(fd, 0o644)
-                opened.write(content)
-            Path(temporary).replace(path)
-        finally:
-            with suppress(FileNotFoundError):
-                Path(temporary).unlink()
-
-    return replace
+def _check(file: Path) -> None:
+    """Raise InvalidOption for a file that can hardly be written when the command is over."""
+    place = file if file.exists() else file.parent
+    if file.is_dir() or not os.access(place, os.W_OK):
+        reason = (
+            "it is a directory"
+            if file.is_dir()
+            else "there is no such directory, or it is not yours to write"
+        )
+        raise InvalidOption("--trace", f"'{file}' cannot be written: {reason}")
 
 
-def _write_trace(write: Write, spans: Sequence[Span], started: float, file: str) -> None:
+def _write_trace(file: Path, spans: Sequence[Span], started: float) -> None:
+    """Whole or not at all, but for what is no regular file."""
     from aiodocker_lite.trace import chrome_trace
 
+    content = json.dumps(chrome_trace(spans, started, "aiodocker-lite")).encode()
     try:
-        write(json.dumps(chrome_trace(spans, started, "aiodocker-lite")).encode())
+        if file.exists() and not file.is_file():
+            file.write_bytes(content)
+            return
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as temporary:
+            try:
+                os.fchmod(temporary.fileno(), 0o644)
+                temporary.write(content)
+                temporary.flush()
+                Path(temporary.name).replace(file)
+            except BaseException:
+                Path(temporary.name).unlink()
+                raise
     except OSError as error:
         exits.say(f"the trace {file} cannot be written: {error.strerror}")

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Protocol
 
 import anyio
@@ -18,13 +19,15 @@ import anyio
 from aiodocker_lite.errors import RegistryError, RegistryUnavailable, SizeMismatch, one_error
 from aiodocker_lite.fetch.retries import OnRetry, Retries
 from aiodocker_lite.manifest import Descriptor
-from aiodocker_lite.spans import span
+from aiodocker_lite.spans import span, tell
 
 Extent = tuple[int, int]
 """The first byte, and the byte after the last."""
 Write = Callable[[bytes], Awaitable[None]]
 WritingAt = Callable[[int], AbstractAsyncContextManager[Write]]
 """Opens the place where the bytes from an offset on go to; they are there when it is closed."""
+_ARRIVALS = 0.1
+"""Seconds between two tellings of bytes that have come."""
 _PARTS = 4
 """Into how many parts for each stream the rest of a blob is divided: the first shall be whole soon."""
 
@@ -221,6 +224,15 @@ class _Feed:
     async def take(self, stretch: Stretch, write: Write) -> None:
         """Write what comes, up to the end of the part. Raises SizeMismatch, RegistryUnavailable."""
         wanted = min(stretch.end, self.end)
+        with _arriving(self._blob) as arrived:
+            await self._take(stretch, wanted, write, arrived)
+        if self.position < wanted:
+            missing = wanted - self.position
+            raise RegistryUnavailable("the registry", f"the connection ended {missing} bytes early")
+
+    async def _take(
+        self, stretch: Stretch, wanted: int, write: Write, arrived: Callable[[int], None]
+    ) -> None:
         async for chunk in stretch:
             if stretch.end > wanted:
                 chunk = chunk[: wanted - self.position]
@@ -234,8 +246,24 @@ class _Feed:
             await write(chunk)
             self.is_broken = False
             self.position = after
+            arrived(len(chunk))
             if after == wanted < stretch.end:
                 return
-        if self.position < wanted:
-            missing = wanted - self.position
-            raise RegistryUnavailable("the registry", f"the connection ended {missing} bytes early")
+
+
+@contextmanager
+def _arriving(blob: Descriptor) -> Iterator[Callable[[int], None]]:
+    """Tells now and then of bytes that have come, and of the last of them."""
+    begin, count = monotonic(), 0
+
+    def arrived(more: int) -> None:
+        nonlocal begin, count
+        count += more
+        if monotonic() - begin >= _ARRIVALS:
+            tell("bytes", blob.digest.short, begin, bytes=count)
+            begin, count = monotonic(), 0
+
+    try:
+        yield arrived
+    finally:
+        tell("bytes", blob.digest.short, begin, bytes=count)

@@ -211,7 +211,7 @@ class Unpackers:
         Raises what the worker raised: DigestMismatch, SizeMismatch, InvalidLayer, UnsafeEntry,
         LimitExceeded, DiskFull, StoreUnwritable; WorkerDied if it ended without a word.
         """
-        async with self._turns, self._lent() as worker:
+        async with self._lent(job.digest) as worker:
             with span("unpack", job.digest.short, size=job.size, worker=worker.process.pid) as facts:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_feed, worker, job, wait_beyond)
@@ -226,7 +226,7 @@ class Unpackers:
 
         Raises UnsafeEntry, DiskFull, StoreUnwritable, WorkerDied.
         """
-        async with self._turns, self._lent() as worker:
+        async with self._lent(job.name) as worker:
             with suppress(anyio.BrokenResourceError):  # it has ended: `_outcome` says so
                 await worker.send(job.to_json())
             message = await _listen(worker, lambda consumed: None)
@@ -236,7 +236,7 @@ class Unpackers:
         self, job: Job, consumed: Callable[[int], None] = lambda _: None
     ) -> tuple[Unpacked, Differences]:
         """Compare what is `actual` with what the job would make. Raises what `unpack` raises."""
-        async with self._turns, self._lent() as worker:
+        async with self._lent(job.digest) as worker:
             with suppress(anyio.BrokenResourceError):  # it has ended: `_outcome` says so
                 await worker.send(job.to_json(job.size))
             done = await _outcome(worker, await _listen(worker, consumed), job.digest)
@@ -246,7 +246,7 @@ class Unpackers:
 
     async def compare_known(self, job: JoinJob | ListJob) -> Differences:
         """The same with a joint, or with a list. Raises what `join` raises."""
-        async with self._turns, self._lent() as worker:
+        async with self._lent(job.name) as worker:
             with suppress(anyio.BrokenResourceError):
                 await worker.send(job.to_json())
             return Differences.from_json(
@@ -254,15 +254,20 @@ class Unpackers:
             )
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[_Worker]:
-        worker = self._idle.pop() if self._idle else await _start(self._maps)
+    async def _lent(self, layer: Digest) -> AsyncIterator[_Worker]:
+        with span("turn", layer.short):
+            await self._turns.acquire()
         try:
-            yield worker
-        except BaseException:
-            # What state it is in, nobody knows: a new one costs 30 ms.
-            await worker.end()
-            raise
-        self._idle.append(worker)
+            worker = self._idle.pop() if self._idle else await _start(self._maps)
+            try:
+                yield worker
+            except BaseException:
+                # What state it is in, nobody knows: a new one costs 30 ms.
+                await worker.end()
+                raise
+            self._idle.append(worker)
+        finally:
+            self._turns.release()
 
 
 async def _start(maps: str) -> _Worker:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from aiodocker_lite.testing.faults import honest, late
+from aiodocker_lite.testing.faults import honest, late, unanswered
 from aiodocker_lite.testing.images import image, layer, noise
 from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.archives import classic, parts, tar
-from tests.fakes.commands import Adl, Names
+from tests.fakes.commands import Adl, Names, command, environment
+from tests.fakes.traces import assert_they_nest
 
 
 def spans_in(file: Path) -> list[dict[str, Any]]:
@@ -35,12 +37,13 @@ def test_a_trace_has_every_request_and_every_layer(adl: Adl, names: Names, tmp_p
         assert len({s["args"]["about"] for s in spans if s["name"] == kind}) == 2, kind
     for unpack in (s for s in spans if s["name"] == "unpack"):
         took = unpack["args"]
-        stages = [took[f"{stage}_seconds"] for stage in ("wait", "hash", "inflate", "files", "cpu")]
+        stages = [took[f"{stage}_seconds"] for stage in ("wait", "hash", "inflate", "core", "files", "cpu")]
         assert all(0 <= seconds <= unpack["dur"] / 1e6 + 0.01 for seconds in stages)
         assert took["files_seconds"] > 0
         came = [s["args"] for s in spans if s["name"] == "request" and s["args"]["about"] == took["about"]]
         assert sum(facts["bytes"] for facts in came) == took["size"]
     assert min(s["ts"] for s in spans) == 0
+    assert_they_nest(spans)
     assert [path.name for path in tmp_path.iterdir() if "trace" in path.name] == ["trace.json"]
 
 
@@ -53,6 +56,22 @@ def test_a_pull_that_fails_has_a_trace_too(adl: Adl, names: Names, tmp_path: Pat
     assert "What bounded it" not in done.err
 
 
+async def test_a_pull_that_is_interrupted_has_a_trace_too(root: Path, tmp_path: Path) -> None:
+    """With the request that was under way."""
+    file = tmp_path / "trace.json"
+    async with FakeRegistry() as registry:
+        registry.add("app", "latest", image(layer({"file": noise(100_000)})))
+        registry.script("GET", "/blobs/", honest, unanswered("stall"))
+        argv = command(root, "pull", "-q", "--trace", str(file), f"{registry.address}/app")
+        async with await anyio.open_process(argv, env=environment(tmp_path)) as process:
+            while not registry.asked("GET", "/blobs/")[1:]:
+                await anyio.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 130
+    (request,) = (span for span in spans_in(file) if span["name"] == "request")
+    assert request["args"]["bytes"] == 0
+
+
 @pytest.mark.parametrize("verb", ["pull", "load"])
 def test_a_trace_that_cannot_be_written_is_refused_before_anything_is_done(
     adl: Adl, names: Names, tmp_path: Path, verb: str
@@ -62,7 +81,9 @@ def test_a_trace_that_cannot_be_written_is_refused_before_anything_is_done(
     done = adl(verb, "--trace", str(tmp_path / "no" / "trace.json"), *words)
     assert done.code == 125
     assert done.sentence.startswith("invalid value for --trace: '")
-    assert done.sentence.endswith("cannot be written: No such file or directory")
+    assert done.sentence.endswith(
+        "cannot be written: there is no such directory, or it is not yours to write"
+    )
     assert adl("images", "-q").out == ""
 
 
