@@ -1,30 +1,24 @@
 """What confinement and limits cost: a layer of 30,000 entries with them, and without.
 
-    python -m benchmarks.confinement [--runs 11] [--on tmpfs]
+    python -m benchmarks confinement [--runs 11] [--on tmpfs]
 
-As root. With them is the real worker, without them that of `unconfined`. Each run has a new file system, and the two take turns: a new ext4 on a loop device, for
-creating files where many were just deleted is slow on ext4, or a new tmpfs, which costs least by
-itself, so that what we add shows most.
+As root. With them is the real worker, without them that of `unconfined`. Each run has a new file
+system, ext4 or tmpfs, and the two take turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
-import io
 import json
 import os
-import random
 import resource
 import statistics
-import subprocess
-import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import anyio
@@ -34,59 +28,8 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.layer import pool
 from aiodocker_lite.layer.pool import Job, Unpackers
 from aiodocker_lite.settings import Limits
-from benchmarks.cold_pull import fresh_ext4
-
-ENTRIES = 30_000
-_SEED = 1
-
-
-# --- the layer ---------------------------------------------------------------------------------
-
-
-def make_layer() -> bytes:
-    """A tree as npm makes it: packages in packages, a dozen small files to a directory; always the same."""
-    chance = random.Random(_SEED)
-    # Text of any kind, as compressible as source is.
-    words = [f"{chance.choice(('const', 'return', 'export', 'if'))} n{n};\n".encode() for n in range(4000)]
-    text = b"".join(chance.choices(words, k=1 << 16))
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, is_directory in islice(_names(chance), ENTRIES):
-            member = tarfile.TarInfo(name)
-            member.mtime = 1_600_000_000
-            if is_directory:
-                member.type, member.mode = tarfile.DIRTYPE, 0o755
-                archive.addfile(member)
-            else:
-                member.size = min(int(chance.lognormvariate(7, 1.4)), len(text))
-                start = chance.randrange(len(text) - member.size + 1)
-                archive.addfile(member, io.BytesIO(text[start : start + member.size]))
-    return out.getvalue()
-
-
-def _names(chance: random.Random) -> Iterator[tuple[str, bool]]:
-    """Paths in the order in which a walk finds them, each after its parent, and whether it is a directory."""
-    named: set[str] = set()
-    inside = ["app/node_modules"]
-    package = 0
-    while True:
-        top = f"{chance.choice(inside)}/package-{package}"
-        package += 1
-        if chance.random() < 0.05:
-            inside.append(f"{top}/node_modules")
-        for directory in (top, f"{top}/lib", f"{top}/dist/cjs", f"{top}/dist/esm"):
-            if directory != top and chance.random() < 0.3:
-                continue
-            parts = directory.split("/")
-            paths = [("/".join(parts[:n]), True) for n in range(1, len(parts) + 1)]
-            paths += [(f"{directory}/module-{n}.js", False) for n in range(chance.randrange(2, 20))]
-            for path, is_directory in paths:
-                if path not in named:
-                    named.add(path)
-                    yield path, is_directory
-
-
-# --- measuring ---------------------------------------------------------------------------------
+from benchmarks.filesystem import Disk, fresh_ext4, fresh_tmpfs
+from benchmarks.images import SMALL_FILES, small_files
 
 _CONFINED_START = pool._START
 _UNCONFINED_START = _CONFINED_START.replace("aiodocker_lite.layer.worker", "benchmarks.unconfined")
@@ -100,24 +43,13 @@ class Measured:
     cpu: float
 
 
-@contextmanager
-def fresh_tmpfs(work: Path) -> Iterator[Path]:
-    place = work / "memory"
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g,nr_inodes=200k", "bench", place], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
-
-
 async def _unpack(job: Job) -> None:
     async def all_of_it(have: int) -> int:
         return job.size
 
     async with Unpackers(1) as unpackers:
         done = await unpackers.unpack(job, all_of_it, lambda consumed: None)
-    assert done.entries == ENTRIES
+    assert done.entries == SMALL_FILES
 
 
 def measure(job: Job, start: str) -> Measured:
@@ -135,7 +67,7 @@ def measure(job: Job, start: str) -> Measured:
 
 
 def compare(
-    blob: Path, diff_id: Digest, runs: int, fresh: Callable[[], AbstractContextManager[Path]]
+    blob: Path, diff_id: Digest, runs: int, fresh: Callable[[], AbstractContextManager[Disk]]
 ) -> dict[str, list[Measured]]:
     found: dict[str, list[Measured]] = {"with": [], "without": []}
     digest, size = Digest.of(blob.read_bytes()), blob.stat().st_size
@@ -143,8 +75,8 @@ def compare(
     for run in range(runs):
         # Who comes first changes, too.
         for which in sorted(found, reverse=run % 2 == 1):
-            with fresh() as place:
-                root = place / "root"
+            with fresh() as disk:
+                root = disk.path / "root"
                 root.mkdir()
                 job = Job(blob, digest, size, diff_id, root, Limits(), privileged=True)
                 measured = measure(job, starts[which])
@@ -167,23 +99,22 @@ def report(found: dict[str, list[Measured]]) -> None:
         print(f"{'they cost':24}{more[0]:+7.1f}%{more[1]:+7.1f}%")
 
 
-def main() -> None:
+def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks confinement",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--on", choices=("ext4", "tmpfs"), default="ext4")
     parser.add_argument("--plain", action="store_true", help="the layer is not compressed")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     with tempfile.TemporaryDirectory(prefix="bench.", dir=os.environ.get("BENCH_DIR")) as name:
-        work, layer = Path(name), make_layer()
+        work = Path(name)
+        layer = small_files(work)[0].read_bytes()
         blob = work / "blob"
         blob.write_bytes(layer if arguments.plain else gzip.compress(layer, 6, mtime=0))
-        print(f"{ENTRIES} entries, {len(layer) >> 20} MB, {blob.stat().st_size >> 20} MB as they come")
+        print(f"{SMALL_FILES} entries, {len(layer) >> 20} MB, {blob.stat().st_size >> 20} MB as they come")
         fresh = fresh_ext4 if arguments.on == "ext4" else fresh_tmpfs
         report(compare(blob, Digest.of(layer), arguments.runs, lambda: fresh(work)))
-
-
-if __name__ == "__main__":
-    main()

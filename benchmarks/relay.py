@@ -9,7 +9,6 @@ TCP segments of up to 64 KiB pass as one packet, as they do between a kernel and
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import random
@@ -19,13 +18,12 @@ import subprocess
 import sys
 import time
 from collections import deque
-from pathlib import Path
 
-CLIENT, SERVER = "198.51.100.1", "198.51.100.2"
+from benchmarks.network import CLIENT, SERVER, enter
+
 _TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0
 _IFF_TUN, _IFF_NO_PI, _IFF_VNET_HDR = 0x1, 0x1000, 0x4000
 _CSUM_AND_TSO = 0x1 | 0x2
-_CLONE_NEWNET = 0x40000000
 _QUEUE = 0.05
 """Seconds of traffic that wait for their turn; what comes when so many do is lost, as in a router."""
 _STEP = 0.001
@@ -35,14 +33,12 @@ _PACKET = 1 << 17
 
 def attach(namespace: str, address: str) -> int:
     """Make a tun device in a namespace; the descriptor works from anywhere."""
-    with Path(f"/run/netns/{namespace}").open() as file:
-        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
+    enter(namespace)
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
     fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", b"wire0", flags))
     fcntl.ioctl(fd, _TUNSETOFFLOAD, _CSUM_AND_TSO)
-    for words in (f"addr add {address}/24 dev wire0", "link set wire0 up", "link set lo up"):
+    for words in (f"addr add {address}/24 dev wire0", "link set wire0 up"):
         subprocess.run(["ip", *words.split()], check=True)
     return fd
 

@@ -1,0 +1,184 @@
+"""One run of one tool: on a new file system, in a control group, with its daemon started before."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from benchmarks.cgroup import Group, group
+from benchmarks.filesystem import Disk, count, fresh_ext4
+from benchmarks.images import Image
+from benchmarks.network import Network
+from benchmarks.peers import Command, Peer, Place
+
+TIMEOUT = 1800.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`what` is done with an image: pull, again (it is up to date), run or live (it was pulled before)."""
+
+    name: str
+    what: str
+    image: Image
+
+    def command(self, peer: Peer) -> Command | None:
+        commands = {"pull": peer.pull, "again": peer.again, "run": peer.run, "live": peer.live}
+        return commands[self.what] if peer.only(self.image) else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Seconds and bytes. `synced` is the wall time with a sync of the file system after the command."""
+
+    scenario: str
+    peer: str
+    round: int
+    wall: float = 0.0
+    synced: float = 0.0
+    cpu: float = 0.0
+    memory: int = 0
+    fetched: int = 0
+    written: int = 0
+    entries: int | None = None
+    error: str | None = None
+
+
+@dataclass
+class Bench:
+    """Where runs happen; `expected` are the entries of images that are not ours, as the first tool had them."""
+
+    work: Path
+    network: Network
+    expected: dict[tuple[str, bool], int] = field(default_factory=dict)
+
+    def run_all(self, scenarios: Sequence[Scenario], peers: Sequence[Peer], rounds: int) -> Iterator[Run]:
+        """In turn; who comes first changes from round to round."""
+        for scenario in scenarios:
+            able = [peer for peer in peers if scenario.command(peer)]
+            for number in range(rounds):
+                first = number % max(1, len(able))
+                for peer in able[first:] + able[:first]:
+                    yield self.run(scenario, peer, number)
+
+    def run(self, scenario: Scenario, peer: Peer, number: int) -> Run:
+        empty = Run(scenario.name, peer.name, number)
+        try:
+            return self._run(scenario, peer, empty)
+        except RuntimeError as error:  # a daemon or the preparation
+            return replace(empty, error=str(error))
+
+    def _run(self, scenario: Scenario, peer: Peer, run: Run) -> Run:
+        command = scenario.command(peer)
+        assert command is not None
+        with ExitStack() as closing:
+            disk = closing.enter_context(fresh_ext4(self.work))
+            scratch = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="adlb.", dir="/run")))
+            cgroup = closing.enter_context(group(scratch.name))
+
+            def enter() -> None:
+                cgroup.enter()
+                self.network.enter()
+
+            place = Place(disk.path, scratch, scenario.image, self.network.address, cgroup.name, enter)
+            if peer.daemon:
+                closing.enter_context(peer.daemon(place))
+            if scenario.what != "pull" and peer.pull:
+                _prepare(peer.pull(place), place)
+            self._warm(scenario.image, peer)
+            run = self._measure(command(place), place, cgroup, disk, run)
+            if run.error is None and scenario.what == "live":
+                said = json.loads((scratch / "output").read_text())
+                return replace(run, wall=said["seconds"], synced=said["seconds"])
+            if run.error is None and scenario.what == "pull" and peer.trees:
+                return self._check_trees(run, place, peer)
+            return run
+
+    def _measure(self, words: Sequence[str], place: Place, cgroup: Group, disk: Disk, run: Run) -> Run:
+        disk.sync()
+        received, written, cpu = self.network.received(), disk.written(), cgroup.cpu_seconds()
+        with (place.scratch / "output").open("wb") as output, (place.scratch / "errors").open("wb") as errors:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                preexec_fn=place.enter,
+                start_new_session=True,
+            )
+            code = _wait(process, cgroup, peak := [0])
+        wall = time.perf_counter() - start
+        cpu = cgroup.cpu_seconds() - cpu
+        disk.sync()
+        return replace(
+            run,
+            wall=wall,
+            synced=time.perf_counter() - start,
+            cpu=cpu,
+            memory=peak[0],
+            fetched=self.network.received() - received,
+            written=disk.written() - written,
+            error=None if code == 0 else _why(code, place.scratch / "errors"),
+        )
+
+    def _check_trees(self, run: Run, place: Place, peer: Peer) -> Run:
+        entries = count([path for pattern in peer.trees for path in place.disk.glob(pattern)])
+        image = place.image
+        known = image.merged if peer.merged else image.apart
+        if known is None:
+            known = self.expected.setdefault((image.name, peer.merged), entries)
+        error = None if entries == known else f"its trees have {entries:,} entries instead of {known:,}"
+        return replace(run, entries=entries, error=error)
+
+    def _warm(self, image: Image, peer: Peer) -> None:
+        """The page cache has the program and the registry's blobs, for everyone."""
+        subprocess.run(peer.version, capture_output=True, check=False)
+        for digest in image.blobs:
+            hexadecimal = digest.partition(":")[2]
+            blob = (
+                self.work / f"registry/docker/registry/v2/blobs/sha256/{hexadecimal[:2]}/{hexadecimal}/data"
+            )
+            with blob.open("rb") as file:
+                while file.read(1 << 20):
+                    pass
+
+
+def _wait(process: subprocess.Popen[bytes], cgroup: Group, peak: list[int]) -> int | None:
+    """Wait for the end, which for one that hangs is ours; its exit code, None for that."""
+    try:
+        with cgroup.watched() as seen:
+            code = process.wait(TIMEOUT)
+        peak[0] = seen[0]
+        return code
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            cgroup.end()
+            process.wait()
+
+
+def _prepare(words: Sequence[str], place: Place) -> None:
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, preexec_fn=place.enter, timeout=TIMEOUT
+    )
+    if done.returncode:
+        raise RuntimeError(f"the pull before it failed: {_last(done.stderr)}")
+
+
+def _why(code: int | None, errors: Path) -> str:
+    if code is None:
+        return f"it did not end within {TIMEOUT:.0f} s"
+    return _last(errors.read_text(errors="replace")) or f"exit code {code}"
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""

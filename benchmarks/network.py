@@ -1,0 +1,147 @@
+"""Where the registry is: beside the tools, behind a link of a rate and a delay, or somewhere else.
+
+Tools are in a network namespace of their own, so that its counters are theirs alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_CLONE_NEWNET = 0x40000000
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PORT = 5000
+
+CLIENT, SERVER = "198.51.100.1", "198.51.100.2"
+"""The ends of a link."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Megabits a second, milliseconds there and back, and the part of the packets that is lost."""
+
+    mbit: float
+    ms: float
+    loss: float = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Link:
+        """`1gbit,20ms` or `100mbit,5ms,1%`."""
+        units = {"gbit": ("mbit", 1000.0), "mbit": ("mbit", 1.0), "ms": ("ms", 1.0), "%": ("loss", 0.01)}
+        found = {"ms": 1.0}
+        for part in text.split(","):
+            unit = next((unit for unit in units if part.endswith(unit)), None)
+            if unit is None:
+                raise ValueError(f"{part!r} is not a number of gbit, mbit, ms or %")
+            name, factor = units[unit]
+            found[name] = float(part.removesuffix(unit)) * factor
+        if "mbit" not in found:
+            raise ValueError(f"{text!r} has no rate: write 1gbit,20ms")
+        return cls(**found)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The namespaces of the tools and of the registry, None for the host's, and the registry's address."""
+
+    client: str | None
+    server: str | None
+    address: str
+
+    def enter(self) -> None:
+        """Move the calling process to where the tools are."""
+        enter(self.client)
+
+    def received(self) -> int:
+        """Bytes that have come in by all interfaces."""
+        at = ["-netns", self.client] if self.client else []
+        done = subprocess.run(["ip", *at, "-json", "-stats", "link"], capture_output=True, check=True)
+        links = [each for each in json.loads(done.stdout) if self.client or each["ifname"] != "lo"]
+        return sum(int(each["stats64"]["rx"]["bytes"]) for each in links)
+
+
+def enter(namespace: str | None) -> None:
+    if namespace is None:
+        return
+    with Path(f"/run/netns/{namespace}").open() as file:
+        if _LIBC.setns(file.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+@contextmanager
+def namespaces(*names: str) -> Iterator[None]:
+    with ExitStack() as closing:
+        for name in names:
+            subprocess.run(["ip", "netns", "add", name], check=True)
+            closing.callback(subprocess.run, ["ip", "netns", "del", name], check=True)
+            subprocess.run(["ip", "-netns", name, "link", "set", "lo", "up"], check=True)
+        yield
+
+
+@contextmanager
+def network(link: Link | None) -> Iterator[Network]:
+    """One namespace for tools and registry; with a link, two and who carries packets between them."""
+    client, server = f"adlb-{os.getpid()}", f"adlb-{os.getpid()}-s"
+    if link is None:
+        with namespaces(client):
+            yield Network(client, client, f"localhost:{_PORT}")
+        return
+    with namespaces(client, server):
+        words = [sys.executable, "-m", "benchmarks.relay", client, server]
+        words += map(str, (link.mbit, link.ms, link.loss))
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as relay:
+            try:
+                assert relay.stdout is not None
+                if relay.stdout.readline() != "ready\n":
+                    raise RuntimeError("the link did not come up")
+                yield Network(client, server, f"{SERVER}:{_PORT}")
+            finally:
+                relay.terminate()
+
+
+@contextmanager
+def registry(work: Path, namespace: str | None) -> Iterator[None]:
+    """Debian's registry on every address of a namespace, with its blobs in `work`."""
+    config = work / "registry.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {work}/registry}}}}\n"
+        f"http: {{addr: 0.0.0.0:{_PORT}}}\n"
+    )
+    url = f"http://127.0.0.1:{_PORT}/v2/"
+    words = ["nice", "-n", "-15", "docker-registry", "serve", str(config)]
+    with serving(words, ["curl", "-sf", url], lambda: enter(namespace), work / "registry.log"):
+        yield
+
+
+@contextmanager
+def serving(
+    words: Sequence[str], answers: Sequence[str], enter: Callable[[], None], log: Path
+) -> Iterator[None]:
+    """A server, from when a command that asks it succeeds."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            words, stdout=output, stderr=output, preexec_fn=enter, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while subprocess.run(answers, capture_output=True, check=False, preexec_fn=enter).returncode:
+            if process.poll() is not None or time.monotonic() > deadline:
+                last = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-3:])
+                raise RuntimeError(f"{words[0]} did not start: {last}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

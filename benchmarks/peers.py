@@ -1,0 +1,326 @@
+"""The tools that are compared: how each is started, told to pull and run, and where its trees are."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.images import Image
+from benchmarks.network import serving
+
+OURS = "aiodocker-lite"
+PROGRAM = str(Path(sys.executable).with_name(OURS))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one run happens: its file system, a directory for sockets, the image and its registry.
+
+    `enter` moves a process to the network and the control group of the run.
+    """
+
+    disk: Path
+    scratch: Path
+    image: Image
+    address: str
+    cgroup: str
+    enter: Callable[[], None]
+
+    @property
+    def reference(self) -> str:
+        return f"{self.address}/{self.image.reference}"
+
+    @property
+    def host_and_name(self) -> tuple[str, str]:
+        host, _, name = self.reference.partition("/")
+        return host, name
+
+
+Command = Callable[[Place], list[str]]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`trees` are patterns of directories below the disk; `merged` where layers are one tree.
+
+    None for what it cannot do. `again` is the whole command that finds an image up to date, `live` a
+    process that says how long each of many runs in it took.
+    """
+
+    name: str
+    programs: tuple[str, ...]
+    version: tuple[str, ...]
+    pull: Command | None = None
+    again: Command | None = None
+    run: Command | None = None
+    live: Command | None = None
+    trees: tuple[str, ...] = ()
+    merged: bool = False
+    durable: bool = False
+    daemon: Callable[[Place], AbstractContextManager[None]] | None = None
+    only: Callable[[Image], bool] = lambda image: True
+    by_default: bool = True
+
+    def missing(self) -> str | None:
+        """The first program that is not installed."""
+        return next((each for each in self.programs if shutil.which(each) is None), None)
+
+    def found_version(self) -> str:
+        done = subprocess.run(self.version, capture_output=True, text=True, check=False)
+        text = done.stdout or done.stderr
+        found = re.search(r"\d+(\.\d+)+\S*", text)
+        return found[0].strip(",'\"") if found else text.strip()[:60]
+
+
+def _shell(script: str) -> list[str]:
+    return ["bash", "-euo", "pipefail", "-c", script]
+
+
+# --- ourselves ---------------------------------------------------------------------------------
+
+
+def _ours(*words: str) -> Command:
+    """`IMAGE` among the words is the image's name."""
+
+    def command(place: Place) -> list[str]:
+        given = [place.reference if word == "IMAGE" else word for word in words]
+        return [PROGRAM, "--root", f"{place.disk}/adl", *given]
+
+    return command
+
+
+def _unsynced(place: Place) -> list[str]:
+    return ["env", "LD_PRELOAD=libeatmydata.so", *_OUR_PULL(place)]
+
+
+def _live(place: Place) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.live", f"{place.disk}/adl", place.reference]
+
+
+_OUR_PULL = _ours("pull", "--insecure", "--quiet", "IMAGE")
+
+
+# --- with a daemon -----------------------------------------------------------------------------
+
+
+@contextmanager
+def _dockerd(place: Place) -> Iterator[None]:
+    words = [
+        *("dockerd", f"--data-root={place.disk}/docker", f"--exec-root={place.scratch}/docker"),
+        *(f"--pidfile={place.scratch}/docker.pid", f"--host=unix://{place.scratch}/docker.sock"),
+        *(f"--insecure-registry={place.host_and_name[0]}", "--iptables=false", "--bridge=none"),
+        *("--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{place.cgroup}"),
+    ]
+    with serving(words, _docker("version")(place), place.enter, place.scratch / "dockerd.log"):
+        yield
+
+
+def _docker(*words: str) -> Command:
+    def command(place: Place) -> list[str]:
+        given = [place.reference if word == "IMAGE" else word for word in words]
+        return ["docker", "--host", f"unix://{place.scratch}/docker.sock", *given]
+
+    return command
+
+
+@contextmanager
+def _containerd(place: Place) -> Iterator[None]:
+    """Version 2 unpacks as many layers at once as there are cores; version 1 has nothing to set."""
+    config = place.scratch / "containerd.toml"
+    newer = (
+        not subprocess.check_output(["containerd", "--version"], text=True)
+        .split()[2]
+        .startswith(("1.", "v1."))
+    )
+    config.write_text(
+        f"version = {3 if newer else 2}\n"
+        f'root = "{place.disk}/containerd"\nstate = "{place.scratch}/containerd"\n'
+        f'[grpc]\naddress = "{place.scratch}/containerd.sock"\n'
+        + (
+            "[plugins.'io.containerd.transfer.v1.local']\n"
+            f"max_concurrent_unpacks = {os.cpu_count()}\nmax_concurrent_downloads = 3\n"
+            if newer
+            else ""
+        )
+    )
+    words = ["containerd", "--config", str(config)]
+    with serving(words, _ctr("version")(place), place.enter, place.scratch / "containerd.log"):
+        yield
+
+
+def _ctr(*words: str) -> Command:
+    def command(place: Place) -> list[str]:
+        given = [place.reference if word == "IMAGE" else word for word in words]
+        return ["ctr", "--address", f"{place.scratch}/containerd.sock", *given]
+
+    return command
+
+
+# --- without one -------------------------------------------------------------------------------
+
+
+def _podman(*words: str) -> Command:
+    def command(place: Place) -> list[str]:
+        given = [place.reference if word == "IMAGE" else word for word in words]
+        roots = ["--root", f"{place.disk}/podman", "--runroot", f"{place.scratch}/podman"]
+        return ["podman", *roots, "--storage-driver=overlay", "--cgroup-manager=cgroupfs", *given]
+
+    return command
+
+
+def _umoci(place: Place) -> list[str]:
+    copied = f"skopeo copy -q --src-tls-verify=false docker://{place.reference} oci:{place.disk}/oci:x"
+    return _shell(f"{copied}; umoci unpack --image {place.disk}/oci:x {place.disk}/bundle")
+
+
+def _skopeo(place: Place) -> list[str]:
+    return ["skopeo", "inspect", "--tls-verify=false", f"docker://{place.reference}"]
+
+
+def _crane(place: Place) -> list[str]:
+    directory = f"{place.disk}/crane"
+    return _shell(
+        f"mkdir {directory}; crane export --insecure {place.reference} - | tar -x -p -f - -C {directory}"
+    )
+
+
+def _udocker(place: Place) -> list[str]:
+    """It cannot read `localhost:5000/…`, and unpacks when a container is made."""
+    host, name = place.host_and_name
+    udocker = f"UDOCKER_DIR={place.disk}/udocker udocker --allow-root"
+    return _shell(f"{udocker} pull --registry=http://{host} {name}; {udocker} create {name}")
+
+
+def _charliecloud(place: Place) -> list[str]:
+    words = f"--storage {place.disk}/ch --tls-no-verify --no-cache pull {place.reference}"
+    return ["env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "USER=root", *shlex.split(f"ch-image {words}")]
+
+
+def _urls(place: Place) -> list[str]:
+    host, name = place.host_and_name
+    name = name.partition("@")[0].rpartition(":")[0]
+    return [f"http://{host}/v2/{name}/blobs/{digest}" for digest in place.image.blobs]
+
+
+def _igzip(place: Place) -> list[str]:
+    url, directory = _urls(place)[0], f"{place.disk}/tar"
+    return _shell(f"mkdir {directory}; curl -sfL {url} | igzip -dc | tar -x -p -f - -C {directory}")
+
+
+def _curl(place: Place) -> list[str]:
+    """Every blob to a file, all at once; nothing is unpacked."""
+    words = ["curl", "-sfZL", "--parallel-immediate"]
+    for number, url in enumerate(_urls(place)):
+        words += ["-o", f"{place.disk}/{number}", url]
+    return words
+
+
+PEERS = (
+    Peer(
+        OURS,
+        (PROGRAM,),
+        (PROGRAM, "--version"),
+        pull=_OUR_PULL,
+        again=_OUR_PULL,
+        run=_ours("run", "--rm", "IMAGE", "true"),
+        live=_live,
+        trees=("adl/layers/sha256/*/fs",),
+        durable=True,
+    ),
+    Peer(
+        "aiodocker-lite-one-stream",
+        (PROGRAM,),
+        (PROGRAM, "--version"),
+        pull=_ours("pull", "--insecure", "--quiet", "--jobs", "1", "IMAGE"),
+        trees=("adl/layers/sha256/*/fs",),
+        durable=True,
+        by_default=False,
+    ),
+    Peer(
+        "aiodocker-lite-unsynced",
+        (PROGRAM, "eatmydata"),
+        (PROGRAM, "--version"),
+        pull=_unsynced,
+        trees=("adl/layers/sha256/*/fs",),
+        by_default=False,
+    ),
+    Peer(
+        "docker",
+        ("docker", "dockerd", "containerd", "runc"),
+        ("dockerd", "--version"),
+        pull=_docker("pull", "--quiet", "IMAGE"),
+        again=_docker("pull", "--quiet", "IMAGE"),
+        run=_docker("run", "--rm", "--network", "host", "IMAGE", "true"),
+        trees=("docker/overlay2/*/diff",),
+        daemon=_dockerd,
+    ),
+    Peer(
+        "podman",
+        ("podman",),
+        ("podman", "--version"),
+        pull=_podman("pull", "--quiet", "--tls-verify=false", "IMAGE"),
+        again=_podman("pull", "--quiet", "--tls-verify=false", "IMAGE"),
+        run=_podman("run", "--rm", "--network", "host", "IMAGE", "true"),
+        trees=("podman/overlay/*/diff",),
+    ),
+    Peer(
+        "containerd",
+        ("containerd", "ctr"),
+        ("containerd", "--version"),
+        pull=_ctr("images", "pull", "--plain-http", "IMAGE"),
+        again=_ctr("images", "pull", "--plain-http", "IMAGE"),
+        trees=("containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs",),
+        daemon=_containerd,
+    ),
+    Peer(
+        "skopeo+umoci",
+        ("skopeo", "umoci"),
+        ("umoci", "--version"),
+        pull=_umoci,
+        trees=("bundle/rootfs",),
+        merged=True,
+    ),
+    Peer("skopeo-inspect", ("skopeo",), ("skopeo", "--version"), again=_skopeo),
+    Peer("crane", ("crane",), ("crane", "version"), pull=_crane, trees=("crane",), merged=True),
+    Peer(
+        "udocker",
+        ("udocker", "curl"),
+        ("udocker", "--allow-root", "version"),
+        pull=_udocker,
+        trees=("udocker/containers/*/ROOT",),
+        merged=True,
+    ),
+    Peer(
+        "charliecloud",
+        ("ch-image",),
+        ("env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "USER=root", "ch-image", "--version"),
+        pull=_charliecloud,
+        trees=("ch/img/*",),
+        merged=True,
+    ),
+    Peer(
+        "igzip+tar",
+        ("igzip", "curl", "tar"),
+        ("igzip", "--version"),
+        pull=_igzip,
+        trees=("tar",),
+        merged=True,
+        only=lambda image: image.compression == "gzip" and len(image.blobs) == 1,
+    ),
+    Peer(
+        "curl",
+        ("curl",),
+        ("curl", "--version"),
+        pull=_curl,
+        only=lambda image: bool(image.blobs),
+        by_default=False,
+    ),
+)
