@@ -9,6 +9,7 @@ python -m benchmarks confinement        what walls and limits around unpacking c
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -92,6 +93,7 @@ def _run(arguments: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, _interrupted)
     wanted = _wanted_peers(arguments.peers)
     arguments.work.mkdir(parents=True, exist_ok=True)
+    _lock(arguments.work)
     if arguments.rootfs:
         _use_rootfs(arguments.work, arguments.rootfs)
     with ExitStack() as closing:
@@ -125,6 +127,14 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _lock(work: Path) -> None:
+    """One benchmark at a time in a directory: they share the disk's file. Held until this process ends."""
+    try:
+        fcntl.flock(os.open(work, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"another benchmark uses {work}: choose another directory with --work")
 
 
 def _say(run: Run) -> None:

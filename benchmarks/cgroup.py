@@ -92,7 +92,8 @@ def group(name: str) -> Iterator[Group]:
         yield made
     finally:
         made.end()
-        for directory in {made.cpu, made.memory}:
+        # A daemon that puts containers below our group does so in every hierarchy there is.
+        for directory in {made.cpu, made.memory, *_ROOT.glob(f"*/{name}")}:
             _remove(directory)
 
 

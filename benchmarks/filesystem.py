@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -47,12 +48,27 @@ def fresh_ext4(work: Path, gigabytes: int = 24) -> Iterator[Disk]:
         # Straight to the disk: else what is synced is copied once more, which takes as long as to unpack it.
         words = ["losetup", "--find", "--show", "--direct-io=on", str(image)]
         device = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-        closing.callback(subprocess.run, ["losetup", "--detach", device], check=True)
+        closing.callback(_detach, device, image)
         subprocess.run(["mount", device, place], check=True)
         closing.callback(unmount, place)
         disk = Disk(place, Path(device).name)
         disk.sync()
         yield disk
+
+
+def _detach(device: str, image: Path, patience: float = 10) -> None:
+    """Until it is gone: the kernel keeps it while somebody looks at it, such as udev, or a mount namespace."""
+    subprocess.run(["losetup", "--detach", device], check=True)
+    backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            if not backing.read_text().startswith(str(image.absolute())):
+                return
+        except OSError:
+            return
+        time.sleep(0.01)
+    raise RuntimeError(f"somebody keeps {device} busy")
 
 
 @contextmanager

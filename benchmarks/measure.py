@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.cgroup import Group, group
-from benchmarks.filesystem import Disk, count, fresh_ext4
+from benchmarks.filesystem import Disk, count, fresh_ext4, unmount
 from benchmarks.images import Image
 from benchmarks.network import Network
 from benchmarks.peers import Command, Peer, Place
@@ -80,6 +80,7 @@ class Bench:
         with ExitStack() as closing:
             disk = closing.enter_context(fresh_ext4(self.work))
             scratch = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="adlb.", dir="/run")))
+            closing.callback(unmount, scratch)
             cgroup = closing.enter_context(group(scratch.name))
 
             def enter() -> None:

@@ -17,6 +17,8 @@ from benchmarks.images import Image
 from benchmarks.network import serving
 
 OURS = "aiodocker-lite"
+_CONTAINERD = Path(os.environ.get("BENCH_CONTAINERD", "/usr/bin"))
+"""The directory of the containerd that is measured; docker has the system's."""
 PROGRAM = str(Path(sys.executable).with_name(OURS))
 
 
@@ -151,7 +153,7 @@ def _containerd(place: Place) -> Iterator[None]:
             else ""
         )
     )
-    words = ["containerd", "--config", str(config)]
+    words = [str(_CONTAINERD / "containerd"), "--config", str(config)]
     with serving(words, _ctr("version")(place), place.enter, place.scratch / "containerd.log"):
         yield
 
@@ -159,7 +161,7 @@ def _containerd(place: Place) -> Iterator[None]:
 def _ctr(*words: str) -> Command:
     def command(place: Place) -> list[str]:
         given = [place.reference if word == "IMAGE" else word for word in words]
-        return ["ctr", "--address", f"{place.scratch}/containerd.sock", *given]
+        return [str(_CONTAINERD / "ctr"), "--address", f"{place.scratch}/containerd.sock", *given]
 
     return command
 
@@ -174,6 +176,15 @@ def _podman(*words: str) -> Command:
         return ["podman", *roots, "--storage-driver=overlay", "--cgroup-manager=cgroupfs", *given]
 
     return command
+
+
+def _podman_run(place: Place) -> list[str]:
+    """Limits that we may set also where root has not all capabilities; crun does not know hybrid hierarchies."""
+    limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]
+    runtime = ["--runtime=runc"] if Path("/sys/fs/cgroup/unified").exists() else []
+    parent = f"--cgroup-parent=/{place.cgroup}"
+    words = _podman(*runtime, "run", "--rm", "--network=host", parent, *limits, "IMAGE", "true")
+    return words(place)
 
 
 def _umoci(place: Place) -> list[str]:
@@ -268,13 +279,13 @@ PEERS = (
         ("podman", "--version"),
         pull=_podman("pull", "--quiet", "--tls-verify=false", "IMAGE"),
         again=_podman("pull", "--quiet", "--tls-verify=false", "IMAGE"),
-        run=_podman("run", "--rm", "--network", "host", "IMAGE", "true"),
+        run=_podman_run,
         trees=("podman/overlay/*/diff",),
     ),
     Peer(
         "containerd",
-        ("containerd", "ctr"),
-        ("containerd", "--version"),
+        (str(_CONTAINERD / "containerd"), str(_CONTAINERD / "ctr")),
+        (str(_CONTAINERD / "containerd"), "--version"),
         pull=_ctr("images", "pull", "--plain-http", "IMAGE"),
         again=_ctr("images", "pull", "--plain-http", "IMAGE"),
         trees=("containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs",),
