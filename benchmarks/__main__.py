@@ -9,6 +9,7 @@ python -m benchmarks confinement        what walls and limits around unpacking c
 from __future__ import annotations
 
 import argparse
+import compileall
 import fcntl
 import json
 import os
@@ -23,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+import aiodocker_lite
 from benchmarks import confinement, plot, report
 from benchmarks.images import RECIPES, Image, ensure
 from benchmarks.machine import facts
@@ -94,6 +96,8 @@ def _run(arguments: argparse.Namespace) -> None:
     wanted = _wanted_peers(arguments.peers)
     arguments.work.mkdir(parents=True, exist_ok=True)
     _lock(arguments.work)
+    # As pip leaves an installed package: else each command of a checkout may compile it once more.
+    compileall.compile_dir(Path(aiodocker_lite.__file__).parent, quiet=2)
     if arguments.rootfs:
         _use_rootfs(arguments.work, arguments.rootfs)
     with ExitStack() as closing:
@@ -173,7 +177,7 @@ def _push(layout: Path, reference: str, *, server: str | None) -> None:
 def _use_rootfs(work: Path, tars: Sequence[Path]) -> None:
     """They take the places of the packages' layers."""
     for name in ("large", "large-zstd"):
-        (work / f"{name}.json").unlink(missing_ok=True)
+        (work / f"image-{name}.json").unlink(missing_ok=True)
     for number, tar in enumerate(tars):
         place = work / f"debian{number}.tar"
         place.unlink(missing_ok=True)

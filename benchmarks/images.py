@@ -102,6 +102,18 @@ def one_layer(megabytes: int) -> Callable[[Path], list[Path]]:
     return make
 
 
+def noise(work: Path) -> list[Path]:
+    """Layers of 200, 50 and 50 MB that do not compress: what a link shows."""
+    chance = random.Random(_SEED)
+    layers = [work / f"noise{megabytes}-{number}.tar" for number, megabytes in enumerate((200, 50, 50))]
+    for layer, megabytes in zip(layers, (200, 50, 50), strict=True):
+        with _layer(layer) as archive:
+            _add(archive, layer.stem)
+            for number in range(megabytes):
+                _add(archive, f"{layer.stem}/{number}", chance.randbytes(1_000_000))
+    return layers
+
+
 def tiny(work: Path) -> list[Path]:
     """Debian's static busybox, 1 MB as it comes, with links for what is run."""
     with _layer(work / "tiny.tar") as archive:
@@ -172,6 +184,7 @@ RECIPES: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
     "many": (many_layers, "gzip"),
     "one": (one_layer(1000), "gzip"),
     "tiny": (tiny, "gzip"),
+    "noise": (noise, "gzip"),
     "100mb": (one_layer(100), "gzip"),
     "5gb": (one_layer(5000), "gzip"),
 }
@@ -180,7 +193,7 @@ RECIPES: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
 
 def ensure(name: str, work: Path, push: Callable[[Path, str], None]) -> Image:
     """The image of a recipe: made and pushed, unless it was before."""
-    known = work / f"{name}.json"
+    known = work / f"image-{name}.json"
     if known.exists():
         found = json.loads(known.read_text())
         return Image(**{**found, "blobs": tuple(found["blobs"])})
@@ -207,8 +220,8 @@ def write_layout(layout: Path, name: str, layers: Sequence[Path], compression: s
         with layer.open("rb") as file:
             diff_ids.append(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
         part = blobs / "part"
-        with part.open("wb") as output:
-            subprocess.run([*_COMPRESSORS[compression], str(layer)], stdout=output, check=True)
+        with layer.open("rb") as source, part.open("wb") as output:
+            subprocess.run(_COMPRESSORS[compression], stdin=source, stdout=output, check=True)
         kind = f"application/vnd.oci.image.layer.v1.tar+{compression}"
         packed.append(_named(part, kind))
     config = {

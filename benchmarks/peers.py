@@ -327,7 +327,7 @@ PEERS = (
         only=lambda image: image.compression == "gzip" and len(image.blobs) == 1,
     ),
     Peer(
-        "curl",
+        "curl-download-only",
         ("curl",),
         ("curl", "--version"),
         pull=_curl,

@@ -77,9 +77,15 @@ def heading(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, Linux {machine['kernel']}; "
-        f"{machine['file_system']}; link: {result['link'] or 'not shaped'}; commit {machine['commit']}. "
+        f"{machine['file_system']}; link: {_link(result['link'])}; commit {machine['commit']}. "
         f"Memory is {machine['memory_is']}. Ratios are ours divided by theirs."
     )
+
+
+def _link(link: Mapping[str, float] | None) -> str:
+    if link is None:
+        return "not shaped"
+    return f"{link['mbit']:g} Mbit/s, {link['ms']:g} ms there and back, {link['loss']:.1%} lost"
 
 
 def title(result: Mapping[str, Any], scenario: str) -> str:
