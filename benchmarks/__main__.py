@@ -36,8 +36,8 @@ _KINDS = {"up-to-date": "again", "run": "run", "live": "live"}
 """What is done with the tiny image; all other names are of images, for cold pulls."""
 _DEFAULT = "large,large-zstd,small,many,one,tiny,up-to-date,run,live"
 _NEEDED = (
-    *("curl", "docker-registry", "gzip", "ip", "losetup", "mkfs.ext4", "mmdebstrap", "mount", "skopeo"),
-    *("sync", "zstd"),
+    *("curl", "docker-registry", "gzip", "ip", "losetup", "mkfs.ext4", "mmdebstrap", "mount", "openssl"),
+    *("skopeo", "sync", "zstd"),
 )
 
 

@@ -56,7 +56,7 @@ def fresh_ext4(work: Path, gigabytes: int = 24) -> Iterator[Disk]:
         yield disk
 
 
-def _detach(device: str, image: Path, patience: float = 10) -> None:
+def _detach(device: str, image: Path, patience: float = 60) -> None:
     """Until it is gone: the kernel keeps it while somebody looks at it, such as udev, or a mount namespace."""
     subprocess.run(["losetup", "--detach", device], check=True)
     backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")

@@ -19,6 +19,7 @@ from pathlib import Path
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PORT = 5000
+TLS_PORT = 5443
 
 CLIENT, SERVER = "198.51.100.1", "198.51.100.2"
 """The ends of a link."""
@@ -109,15 +110,24 @@ def network(link: Link | None) -> Iterator[Network]:
 
 @contextmanager
 def registry(work: Path, namespace: str | None) -> Iterator[None]:
-    """Debian's registry on every address of a namespace, with its blobs in `work`."""
-    config = work / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {work}/registry}}}}\n"
-        f"http: {{addr: 0.0.0.0:{_PORT}}}\n"
-    )
-    url = f"http://127.0.0.1:{_PORT}/v2/"
-    words = ["nice", "-n", "-15", "docker-registry", "serve", str(config)]
-    with serving(words, ["curl", "-sf", url], lambda: enter(namespace), work / "registry.log"):
+    """Debian's registry on every address of a namespace, with its blobs in `work`; over TLS on a port of its own."""
+    key, certificate = work / "registry.key", work / "registry.crt"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    words += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(words, capture_output=True, check=True)
+    tls = f", tls: {{certificate: {certificate}, key: {key}}}"
+    with ExitStack() as closing:
+        for port, more in ((_PORT, ""), (TLS_PORT, tls)):
+            config = work / f"registry{port}.yml"
+            config.write_text(
+                f"version: 0.1\nlog: {{level: error}}\n"
+                f"storage: {{filesystem: {{rootdirectory: {work}/registry}}}}\n"
+                f"http: {{addr: '0.0.0.0:{port}'{more}}}\n"
+            )
+            url = f"{'https' if more else 'http'}://127.0.0.1:{port}/v2/"
+            serve = ["nice", "-n", "-15", "docker-registry", "serve", str(config)]
+            log = work / f"registry{port}.log"
+            closing.enter_context(serving(serve, ["curl", "-sfk", url], lambda: enter(namespace), log))
         yield
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.images import Image
-from benchmarks.network import serving
+from benchmarks.network import SERVER, TLS_PORT, serving
 
+_CHARLIECLOUD = (
+    *("env", "-u", "REQUESTS_CA_BUNDLE", "-u", "CURL_CA_BUNDLE"),
+    *("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "USER=root"),
+)
+"""Debian's, with Debian's Python, a variable that it needs, and without two that make it verify all the same."""
 OURS = "aiodocker-lite"
 _CONTAINERD = Path(os.environ.get("BENCH_CONTAINERD", "/usr/bin"))
 """The directory of the containerd that is measured; docker has the system's."""
@@ -41,6 +45,11 @@ class Place:
         return f"{self.address}/{self.image.reference}"
 
     @property
+    def is_plain(self) -> bool:
+        """A registry of ours, or one like it: http without TLS."""
+        return self.address.rpartition(":")[0] in {"localhost", "127.0.0.1", SERVER}
+
+    @property
     def host_and_name(self) -> tuple[str, str]:
         host, _, name = self.reference.partition("/")
         return host, name
@@ -51,7 +60,8 @@ Command = Callable[[Place], list[str]]
 
 @dataclass(frozen=True)
 class Peer:
-    """`trees` are patterns of directories below the disk; `merged` where layers are one tree.
+    """`trees` are patterns of directories below the disk; `merged` where layers are one tree, to
+    which it `adds` so many entries of its own at most.
 
     None for what it cannot do. `again` is the whole command that finds an image up to date, `live` a
     process that says how long each of many runs in it took.
@@ -66,7 +76,7 @@ class Peer:
     live: Command | None = None
     trees: tuple[str, ...] = ()
     merged: bool = False
-    durable: bool = False
+    adds: int = 0
     daemon: Callable[[Place], AbstractContextManager[None]] | None = None
     only: Callable[[Image], bool] = lambda image: True
     by_default: bool = True
@@ -82,6 +92,12 @@ class Peer:
         return found[0].strip(",'\"") if found else text.strip()[:60]
 
 
+def _given(words: Sequence[str], place: Place) -> list[str]:
+    """`IMAGE` among the words is the image's name; `--plain-http` is left out where it would be wrong."""
+    given = [place.reference if word == "IMAGE" else word for word in words]
+    return [word for word in given if word != "--plain-http" or place.is_plain]
+
+
 def _shell(script: str) -> list[str]:
     return ["bash", "-euo", "pipefail", "-c", script]
 
@@ -90,11 +106,8 @@ def _shell(script: str) -> list[str]:
 
 
 def _ours(*words: str) -> Command:
-    """`IMAGE` among the words is the image's name."""
-
     def command(place: Place) -> list[str]:
-        given = [place.reference if word == "IMAGE" else word for word in words]
-        return [PROGRAM, "--root", f"{place.disk}/adl", *given]
+        return [PROGRAM, "--root", f"{place.disk}/adl", *_given(words, place)]
 
     return command
 
@@ -127,8 +140,7 @@ def _dockerd(place: Place) -> Iterator[None]:
 
 def _docker(*words: str) -> Command:
     def command(place: Place) -> list[str]:
-        given = [place.reference if word == "IMAGE" else word for word in words]
-        return ["docker", "--host", f"unix://{place.scratch}/docker.sock", *given]
+        return ["docker", "--host", f"unix://{place.scratch}/docker.sock", *_given(words, place)]
 
     return command
 
@@ -160,8 +172,12 @@ def _containerd(place: Place) -> Iterator[None]:
 
 def _ctr(*words: str) -> Command:
     def command(place: Place) -> list[str]:
-        given = [place.reference if word == "IMAGE" else word for word in words]
-        return [str(_CONTAINERD / "ctr"), "--address", f"{place.scratch}/containerd.sock", *given]
+        return [
+            str(_CONTAINERD / "ctr"),
+            "--address",
+            f"{place.scratch}/containerd.sock",
+            *_given(words, place),
+        ]
 
     return command
 
@@ -171,9 +187,14 @@ def _ctr(*words: str) -> Command:
 
 def _podman(*words: str) -> Command:
     def command(place: Place) -> list[str]:
-        given = [place.reference if word == "IMAGE" else word for word in words]
         roots = ["--root", f"{place.disk}/podman", "--runroot", f"{place.scratch}/podman"]
-        return ["podman", *roots, "--storage-driver=overlay", "--cgroup-manager=cgroupfs", *given]
+        return [
+            "podman",
+            *roots,
+            "--storage-driver=overlay",
+            "--cgroup-manager=cgroupfs",
+            *_given(words, place),
+        ]
 
     return command
 
@@ -206,13 +227,25 @@ def _crane(place: Place) -> list[str]:
 def _udocker(place: Place) -> list[str]:
     """It cannot read `localhost:5000/…`, and unpacks when a container is made."""
     host, name = place.host_and_name
+    scheme = "http" if place.is_plain else "https"
     udocker = f"UDOCKER_DIR={place.disk}/udocker udocker --allow-root"
-    return _shell(f"{udocker} pull --registry=http://{host} {name}; {udocker} create {name}")
+    return _shell(f"{udocker} pull --registry={scheme}://{host} {name}; {udocker} create {name}")
 
 
 def _charliecloud(place: Place) -> list[str]:
-    words = f"--storage {place.disk}/ch --tls-no-verify --no-cache pull {place.reference}"
-    return ["env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "USER=root", *shlex.split(f"ch-image {words}")]
+    """It speaks nothing but https."""
+    host, name = place.host_and_name
+    host = host.replace(":5000", f":{TLS_PORT}")
+    words = [
+        "ch-image",
+        "--storage",
+        f"{place.disk}/ch",
+        "--tls-no-verify",
+        "--no-cache",
+        "pull",
+        f"{host}/{name}",
+    ]
+    return [*_CHARLIECLOUD, *words]
 
 
 def _urls(place: Place) -> list[str]:
@@ -244,7 +277,6 @@ PEERS = (
         run=_ours("run", "--rm", "IMAGE", "true"),
         live=_live,
         trees=("adl/layers/sha256/*/fs",),
-        durable=True,
     ),
     Peer(
         "aiodocker-lite-one-stream",
@@ -252,7 +284,6 @@ PEERS = (
         (PROGRAM, "--version"),
         pull=_ours("pull", "--insecure", "--quiet", "--jobs", "1", "IMAGE"),
         trees=("adl/layers/sha256/*/fs",),
-        durable=True,
         by_default=False,
     ),
     Peer(
@@ -312,10 +343,11 @@ PEERS = (
     Peer(
         "charliecloud",
         ("ch-image",),
-        ("env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "USER=root", "ch-image", "--version"),
+        (*_CHARLIECLOUD, "ch-image", "--version"),
         pull=_charliecloud,
         trees=("ch/img/*",),
         merged=True,
+        adds=40,
     ),
     Peer(
         "igzip+tar",

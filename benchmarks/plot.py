@@ -31,7 +31,7 @@ def svg(result: Mapping[str, Any]) -> str:
         "<style>text{font:12px sans-serif;fill:#333}.title{font-weight:bold}.bad{fill:#a33}"
         ".ours{fill:#2a7}.theirs{fill:#9ab}line{stroke:#333}</style>\n"
         f'<title>{escape(heading(result))}</title>\n<rect width="{WIDTH}" height="{y}" fill="#fff"/>\n'
-        '<text x="8" y="14">wall time: median, and from the least to the greatest</text>\n'
+        '<text x="8" y="14">wall time: median, from the least to the greatest (and ours divided by it)</text>\n'
         + "\n".join(parts)
         + "\n</svg>\n"
     )
@@ -47,7 +47,7 @@ def _bar(row: Row, ours: Row | None, y: int, scale: float) -> list[str]:
     said = f"{wall:.2f} s" if wall >= 1 else f"{wall * 1000:.0f} ms"
     found = ratio(ours, row, "wall")
     if found is not None and row.peer != OURS:
-        said += f" (we take {found:.2f} of it)"
+        said += f" (ours / it: {found:.2f})"
     low, high = NAMES + row.least * scale, NAMES + row.greatest * scale
     return [
         *parts,
