@@ -15,7 +15,8 @@ from benchmarks.cgroup import Group, group
 from benchmarks.filesystem import Disk, count, fresh_ext4, unmount
 from benchmarks.images import Image
 from benchmarks.network import Network
-from benchmarks.peers import Command, Peer, Place
+from benchmarks.peers import Peer
+from benchmarks.place import Command, Place
 
 TIMEOUT = 1800.0
 
@@ -71,7 +72,7 @@ class Bench:
         empty = Run(scenario.name, peer.name, number)
         try:
             return self._run(scenario, peer, empty)
-        except RuntimeError as error:  # a daemon or the preparation
+        except (RuntimeError, subprocess.SubprocessError) as error:  # a daemon, the preparation, what is left
             return replace(empty, error=str(error))
 
     def _run(self, scenario: Scenario, peer: Peer, run: Run) -> Run:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.daemons import CONTAINERD, containerd, ctr, docker, dockerd
 from benchmarks.images import Image
-from benchmarks.network import SERVER, TLS_PORT, serving
+from benchmarks.network import TLS_PORT
+from benchmarks.place import Command, Place, given_words
 
 _CHARLIECLOUD = (
     *("env", "-u", "REQUESTS_CA_BUNDLE", "-u", "CURL_CA_BUNDLE"),
@@ -21,41 +22,7 @@ _CHARLIECLOUD = (
 )
 """Debian's, with Debian's Python, a variable that it needs, and without two that make it verify all the same."""
 OURS = "aiodocker-lite"
-_CONTAINERD = Path(os.environ.get("BENCH_CONTAINERD", "/usr/bin"))
-"""The directory of the containerd that is measured; docker has the system's."""
 PROGRAM = str(Path(sys.executable).with_name(OURS))
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one run happens: its file system, a directory for sockets, the image and its registry.
-
-    `enter` moves a process to the network and the control group of the run.
-    """
-
-    disk: Path
-    scratch: Path
-    image: Image
-    address: str
-    cgroup: str
-    enter: Callable[[], None]
-
-    @property
-    def reference(self) -> str:
-        return f"{self.address}/{self.image.reference}"
-
-    @property
-    def is_plain(self) -> bool:
-        """A registry of ours, or one like it: http without TLS."""
-        return self.address.rpartition(":")[0] in {"localhost", "127.0.0.1", SERVER}
-
-    @property
-    def host_and_name(self) -> tuple[str, str]:
-        host, _, name = self.reference.partition("/")
-        return host, name
-
-
-Command = Callable[[Place], list[str]]
 
 
 @dataclass(frozen=True)
@@ -92,12 +59,6 @@ class Peer:
         return found[0].strip(",'\"") if found else text.strip()[:60]
 
 
-def _given(words: Sequence[str], place: Place) -> list[str]:
-    """`IMAGE` among the words is the image's name; `--plain-http` is left out where it would be wrong."""
-    given = [place.reference if word == "IMAGE" else word for word in words]
-    return [word for word in given if word != "--plain-http" or place.is_plain]
-
-
 def _shell(script: str) -> list[str]:
     return ["bash", "-euo", "pipefail", "-c", script]
 
@@ -107,7 +68,7 @@ def _shell(script: str) -> list[str]:
 
 def _ours(*words: str) -> Command:
     def command(place: Place) -> list[str]:
-        return [PROGRAM, "--root", f"{place.disk}/adl", *_given(words, place)]
+        return [PROGRAM, "--root", f"{place.disk}/adl", *given_words(words, place)]
 
     return command
 
@@ -123,65 +84,6 @@ def _live(place: Place) -> list[str]:
 _OUR_PULL = _ours("pull", "--insecure", "--quiet", "IMAGE")
 
 
-# --- with a daemon -----------------------------------------------------------------------------
-
-
-@contextmanager
-def _dockerd(place: Place) -> Iterator[None]:
-    words = [
-        *("dockerd", f"--data-root={place.disk}/docker", f"--exec-root={place.scratch}/docker"),
-        *(f"--pidfile={place.scratch}/docker.pid", f"--host=unix://{place.scratch}/docker.sock"),
-        *(f"--insecure-registry={place.host_and_name[0]}", "--iptables=false", "--bridge=none"),
-        *("--exec-opt=native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{place.cgroup}"),
-    ]
-    with serving(words, _docker("version")(place), place.enter, place.scratch / "dockerd.log"):
-        yield
-
-
-def _docker(*words: str) -> Command:
-    def command(place: Place) -> list[str]:
-        return ["docker", "--host", f"unix://{place.scratch}/docker.sock", *_given(words, place)]
-
-    return command
-
-
-@contextmanager
-def _containerd(place: Place) -> Iterator[None]:
-    """Version 2 unpacks as many layers at once as there are cores; version 1 has nothing to set."""
-    config = place.scratch / "containerd.toml"
-    newer = (
-        not subprocess.check_output(["containerd", "--version"], text=True)
-        .split()[2]
-        .startswith(("1.", "v1."))
-    )
-    config.write_text(
-        f"version = {3 if newer else 2}\n"
-        f'root = "{place.disk}/containerd"\nstate = "{place.scratch}/containerd"\n'
-        f'[grpc]\naddress = "{place.scratch}/containerd.sock"\n'
-        + (
-            "[plugins.'io.containerd.transfer.v1.local']\n"
-            f"max_concurrent_unpacks = {os.cpu_count()}\nmax_concurrent_downloads = 3\n"
-            if newer
-            else ""
-        )
-    )
-    words = [str(_CONTAINERD / "containerd"), "--config", str(config)]
-    with serving(words, _ctr("version")(place), place.enter, place.scratch / "containerd.log"):
-        yield
-
-
-def _ctr(*words: str) -> Command:
-    def command(place: Place) -> list[str]:
-        return [
-            str(_CONTAINERD / "ctr"),
-            "--address",
-            f"{place.scratch}/containerd.sock",
-            *_given(words, place),
-        ]
-
-    return command
-
-
 # --- without one -------------------------------------------------------------------------------
 
 
@@ -193,7 +95,7 @@ def _podman(*words: str) -> Command:
             *roots,
             "--storage-driver=overlay",
             "--cgroup-manager=cgroupfs",
-            *_given(words, place),
+            *given_words(words, place),
         ]
 
     return command
@@ -298,11 +200,11 @@ PEERS = (
         "docker",
         ("docker", "dockerd", "containerd", "runc"),
         ("dockerd", "--version"),
-        pull=_docker("pull", "--quiet", "IMAGE"),
-        again=_docker("pull", "--quiet", "IMAGE"),
-        run=_docker("run", "--rm", "--network", "host", "IMAGE", "true"),
+        pull=docker("pull", "--quiet", "IMAGE"),
+        again=docker("pull", "--quiet", "IMAGE"),
+        run=docker("run", "--rm", "--network", "host", "IMAGE", "true"),
         trees=("docker/overlay2/*/diff",),
-        daemon=_dockerd,
+        daemon=dockerd,
     ),
     Peer(
         "podman",
@@ -315,12 +217,12 @@ PEERS = (
     ),
     Peer(
         "containerd",
-        (str(_CONTAINERD / "containerd"), str(_CONTAINERD / "ctr")),
-        (str(_CONTAINERD / "containerd"), "--version"),
-        pull=_ctr("images", "pull", "--plain-http", "IMAGE"),
-        again=_ctr("images", "pull", "--plain-http", "IMAGE"),
+        (str(CONTAINERD / "containerd"), str(CONTAINERD / "ctr")),
+        (str(CONTAINERD / "containerd"), "--version"),
+        pull=ctr("images", "pull", "--plain-http", "IMAGE"),
+        again=ctr("images", "pull", "--plain-http", "IMAGE"),
         trees=("containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs",),
-        daemon=_containerd,
+        daemon=containerd,
     ),
     Peer(
         "skopeo+umoci",
