@@ -43,7 +43,8 @@ _NEEDED = (
 
 def main() -> None:
     if sys.argv[1:2] == ["confinement"]:
-        return confinement.main(sys.argv[2:])
+        confinement.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,7 +56,6 @@ def main() -> None:
         command.set_defaults(does=does)
     arguments = parser.parse_args()
     arguments.does(arguments)
-    return None
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--registry", metavar="HOST", help="where --image is; without shaping, and not made by us")
     add("--peers", help=f"of {peers}; aiodocker-lite is always there (default: all but variants and curl)")
     add("--runs", type=int, default=5)
-    add("--link", type=Link.parse, metavar="RATE,DELAY", help="as 1gbit,20ms or 100mbit,5ms,1%%")
+    add("--link", type=_parse_link, metavar="RATE,DELAY", help="as 1gbit,20ms or 100mbit,5ms,1%%")
     add("--json", type=Path, metavar="FILE", help="write every run there, after each")
     add("--rootfs", type=Path, action="append", help="a tar as a layer of the large images, not mmdebstrap's")
     add(
@@ -77,6 +77,13 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is kept for next time",
     )
     parser.set_defaults(does=_run)
+
+
+def _parse_link(text: str) -> Link:
+    try:
+        return Link.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 # --- run ---------------------------------------------------------------------------------------
@@ -206,3 +213,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except FileNotFoundError as error:
+        sys.exit(f"there is no {error.filename}")
