@@ -29,7 +29,7 @@ _MTIME = 1_600_000_000
 class Image:
     """What must come out where every layer is by itself, and where they are merged: numbers of entries.
 
-    None for an image that is not ours: there, tools are compared with the first that succeeded.
+    None where that is not known, as of an image that is not ours: tools are compared with the first that succeeded.
     """
 
     name: str
@@ -250,7 +250,7 @@ def write_layout(layout: Path, name: str, layers: Sequence[Path], compression: s
         sum(int(str(each["size"])) for each in packed),
         sum(layer.stat().st_size for layer in layers),
         sum(map(len, entries)),
-        len(set().union(*entries)),
+        _merged(entries),
     )
 
 
@@ -269,11 +269,19 @@ def _named(part: Path, kind: str) -> dict[str, object]:
     return {"mediaType": kind, "digest": f"sha256:{digest}", "size": size}
 
 
-def _entries(layer: Path) -> set[PurePosixPath]:
-    """What unpacking a layer makes: its entries, and directories that it has only as parts of paths."""
-    found: set[PurePosixPath] = set()
+def _entries(layer: Path) -> dict[PurePosixPath, bool]:
+    """What unpacking a layer makes, and whether it is a directory; also directories that are only parts of paths."""
+    found: dict[PurePosixPath, bool] = {}
     with tarfile.open(layer) as archive:
         for member in archive:
             path = PurePosixPath(member.name)
-            found |= {path, *path.parents}
-    return found - {PurePosixPath()}
+            found |= {path: member.isdir(), **dict.fromkeys(path.parents, True)}
+    del found[PurePosixPath()]
+    return found
+
+
+def _merged(layers: Sequence[dict[PurePosixPath, bool]]) -> int | None:
+    """How many entries the layers have as one tree; None where one goes through a link of another."""
+    merged = {path for layer in layers for path in layer}
+    leaves = {path for layer in layers for path, is_directory in layer.items() if not is_directory}
+    return len(merged) if all(leaves.isdisjoint(path.parents) for path in merged) else None
