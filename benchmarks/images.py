@@ -102,16 +102,20 @@ def one_layer(megabytes: int) -> Callable[[Path], list[Path]]:
     return make
 
 
-def noise(work: Path) -> list[Path]:
-    """Layers of 200, 50 and 50 MB that do not compress: what a link shows."""
-    chance = random.Random(_SEED)
-    layers = [work / f"noise{megabytes}-{number}.tar" for number, megabytes in enumerate((200, 50, 50))]
-    for layer, megabytes in zip(layers, (200, 50, 50), strict=True):
-        with _layer(layer) as archive:
-            _add(archive, layer.stem)
-            for number in range(megabytes):
-                _add(archive, f"{layer.stem}/{number}", chance.randbytes(1_000_000))
-    return layers
+def noise(*sizes: int) -> Callable[[Path], list[Path]]:
+    """Layers of so many megabytes that do not compress: what a link shows."""
+
+    def make(work: Path) -> list[Path]:
+        chance = random.Random(_SEED)
+        layers = [work / f"noise{megabytes}-{number}.tar" for number, megabytes in enumerate(sizes)]
+        for layer, megabytes in zip(layers, sizes, strict=True):
+            with _layer(layer) as archive:
+                _add(archive, layer.stem)
+                for number in range(megabytes):
+                    _add(archive, f"{layer.stem}/{number}", chance.randbytes(1_000_000))
+        return layers
+
+    return make
 
 
 def tiny(work: Path) -> list[Path]:
@@ -184,7 +188,8 @@ RECIPES: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
     "many": (many_layers, "gzip"),
     "one": (one_layer(1000), "gzip"),
     "tiny": (tiny, "gzip"),
-    "noise": (noise, "gzip"),
+    "noise": (noise(200, 50, 50), "gzip"),
+    "noise-1gb": (noise(500, 300, 200), "gzip"),
     "100mb": (one_layer(100), "gzip"),
     "5gb": (one_layer(5000), "gzip"),
 }
