@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 
 import aiodocker_lite
-from benchmarks import confinement, plot, report
+from benchmarks import confinement, filesystem, plot, report
 from benchmarks.images import RECIPES, Image, ensure
 from benchmarks.machine import facts
 from benchmarks.measure import Bench, Run, Scenario
@@ -100,6 +100,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.registry and arguments.link:
         sys.exit("--link shapes only the way to our own registry: leave out --registry")
     signal.signal(signal.SIGTERM, _interrupted)
+    filesystem.step_apart()
     wanted = _wanted_peers(arguments.peers)
     arguments.work.mkdir(parents=True, exist_ok=True)
     _lock(arguments.work)

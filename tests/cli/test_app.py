@@ -18,11 +18,11 @@ from tests.fakes.commands import Adl, Names, command, environment, run_command
 VERBS = [
     (
         "pull [OPTIONS] NAME[:TAG|@DIGEST]...",
-        "-q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --policy --limit --max-store --discard-blobs --progress -h,--help",
+        "-q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --policy --limit --max-store --discard-blobs --progress --trace --explain -h,--help",
     ),
     (
         "load [OPTIONS]",
-        "-i,--input -q,--quiet --platform --progress --limit --discard-blobs --no-tags -h,--help",
+        "-i,--input -q,--quiet --platform --progress --limit --discard-blobs --no-tags --trace --explain -h,--help",
     ),
     ("save [OPTIONS] IMAGE...", "-o,--output --format -h,--help"),
     (
