@@ -74,6 +74,8 @@ CLOSE_RANGE_CLOEXEC = 0x4
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _AGAIN = 1000
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_FSOPEN = 430
@@ -101,6 +103,19 @@ def _checked(result: int, *about: object) -> int:
 
 def _bytes(path: str | bytes | os.PathLike[str] | None) -> bytes | None:
     return None if path is None else os.fsencode(path)
+
+
+# --- memory --------------------------------------------------------------------------------
+
+
+def keep_freed_memory() -> None:
+    """Use the memory of large blocks again, which glibc gives back and gets again page by page; mallopt(3).
+
+    For processes that handle one block of some MiB after the other: there it was a sixth of the time of inflating.
+    """
+    if (mallopt := getattr(_libc, "mallopt", None)) is not None:  # musl has none
+        mallopt(_M_MMAP_THRESHOLD, 8 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 16 << 20)
 
 
 # --- files ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
+from aiodocker_lite import syscalls
 from aiodocker_lite.cli.exits import Interrupted
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import one_error
@@ -44,6 +45,7 @@ def run_engine(
         settings["authfile"] = Path(settings["authfile"])
     options = {}
     if many_bytes:
+        syscalls.keep_freed_memory()
         from aiodocker_lite.cli.loop import new_loop
 
         options["loop_factory"] = new_loop

@@ -298,6 +298,7 @@ def _answer_in_a_copy(job: dict[str, Any], talk: _Conversation) -> int:
 def main(maps: str) -> None:
     """Work until standard input ends, with these subordinate ids if there are any (`subids.to_text`)."""
     os.umask(0)
+    syscalls.keep_freed_memory()
     load_decoders()
     talk = _Conversation()
     ids = subids.from_text(maps)
