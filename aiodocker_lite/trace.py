@@ -18,7 +18,7 @@ NETWORK, ARCHIVE, REQUESTS, HASH, INFLATE, CORES, FILES, SYNC, TURN, START, OTHE
     "network", "archive", "round trips", "hashing", "inflating", "no free core", "making files", "syncing",
     "others' turn", "start-up", "other",
 )  # fmt: skip
-_STAGES = {"wait": NETWORK, "hash": HASH, "inflate": INFLATE, "core": CORES}
+_STAGES = {"wait": NETWORK, "blob_hash": HASH, "inflate": INFLATE, "hash": HASH, "core": CORES}
 _KINDS = {
     "resolve": REQUESTS, "token": REQUESTS, "manifest": REQUESTS, "config": REQUESTS, "download": NETWORK,
     "slot": TURN, "turn": TURN, "join": FILES, "sync": SYNC, "publish": SYNC, "name": SYNC, "start-up": START,
@@ -58,7 +58,7 @@ class Explanation:
     cpu: float
     cores: int
     chain: float
-    """What one core has to do for the largest layer, one thing after the other."""
+    """What one thread has to do for the layer that is the most work."""
 
     @property
     def limit(self) -> float:
@@ -115,16 +115,22 @@ def _bounds(span: Span | None) -> dict[str, float]:
     if span.what != "unpack":
         return {_KINDS.get(span.what, OTHER): 1.0}
     files = min(1.0, _seconds(span, "files") / span.seconds) if span.seconds else 0.0
-    # One thread makes files of what the other has ready; where the first has to wait, it is for the second.
-    made = {share: _seconds(span, stage) for stage, share in _STAGES.items()}
-    total = sum(made.values())
+    bounds = defaultdict(float, {FILES: files})
+    # One thread makes files of what others have ready; where it has to wait, it is for these.
+    total = sum(_seconds(span, stage) for stage in _STAGES)
     if not total:
-        return {FILES: files, OTHER: 1 - files}
-    return {FILES: files} | {share: (1 - files) * seconds / total for share, seconds in made.items()}
+        return bounds | {OTHER: 1 - files}
+    for stage, share in _STAGES.items():
+        bounds[share] += (1 - files) * _seconds(span, stage) / total
+    return bounds
 
 
 def _chain(span: Span) -> float:
-    return max(_seconds(span, "hash") + _seconds(span, "inflate"), _seconds(span, "files"))
+    return max(
+        _seconds(span, "blob_hash") + _seconds(span, "inflate"),
+        _seconds(span, "hash"),
+        _seconds(span, "files"),
+    )
 
 
 def _seconds(span: Span, stage: str) -> float:

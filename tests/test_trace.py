@@ -53,7 +53,7 @@ CASES = [
     pytest.param([Span("start-up", "", 0, 10, {})], {"start-up": 10}, id="only begun"),
     pytest.param([], {"other": 10}, id="nothing at all"),
     pytest.param(
-        [unpack(0, 10, wait=9, hash=0.5, inflate=0.5, files=1)],
+        [unpack(0, 10, wait=9, blob_hash=0.2, hash=0.3, inflate=0.5, files=1)],
         {"network": 8.1, "making files": 1, "hashing": 0.45, "inflating": 0.45},
         id="network-bound",
     ),
@@ -96,7 +96,7 @@ def test_each_moment_belongs_to_what_bounded_it(spans: list[Span], shares: dict[
     [
         (came_evenly(0, 8, 800) + came_evenly(0, 8, 800), 2, 8.0),
         (came_evenly(0, 2, 800) + came_evenly(6, 8, 800), 2, 4.0),
-        ([unpack(0, 5, hash=1, inflate=2, files=2), unpack(0, 5, hash=1, files=2.5)], 4, 3.0),
+        ([unpack(0, 5, blob_hash=1, inflate=2, hash=2, files=2), unpack(0, 5, hash=1, files=2.5)], 4, 3.0),
         ([unpack(0, 5, hash=1, inflate=2, files=4)], 4, 4.0),
         ([unpack(0, 5, files=1)], 18, 9.0),
     ],

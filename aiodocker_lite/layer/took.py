@@ -38,12 +38,13 @@ class Took:
     def facts(self) -> dict[str, float]:
         """Seconds by stage, and of CPU; of the process's own layer, so of all that it has lived for."""
         wall, cpu = self._wall, self._cpu
-        made = wall["plain"] - wall["waiting"] + wall["hashing"]
-        hashed, inflated = cpu["compressed"] + cpu["hashing"], cpu["plain"] - cpu["compressed"]
+        made = wall["plain"] - wall["waiting"]
+        hashed, inflated = cpu["compressed"], cpu["plain"] - cpu["compressed"]
         found = {
             "wait_seconds": wall["waiting"],
-            "hash_seconds": hashed,
+            "blob_hash_seconds": hashed,
             "inflate_seconds": inflated,
+            "hash_seconds": cpu["hashing"],
             "core_seconds": max(0.0, made - hashed - inflated),
             "files_seconds": perf_counter() - self._begin - wall["ready"],
             "cpu_seconds": process_time(),

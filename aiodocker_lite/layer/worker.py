@@ -1,4 +1,4 @@
-"""A process that unpacks one layer after the other: hash, inflate, hash in one thread, unpack in the other.
+"""A process that unpacks one layer after the other: a thread hashes and inflates, one hashes what comes out, one unpacks it.
 
 It is started by `pool.py`, steps apart from the host, and forks for each layer a copy of itself that
 is confined to the layer's directory and ends with it (`confine.py`). It talks JSON lines. A job comes in
@@ -128,7 +128,7 @@ def _do(job: dict[str, Any], talk: _Conversation) -> dict[str, Any]:
         took = Took()
         compressed = _Blob(talk, job, file, took)
         plain = took.timed("plain", plain_blocks(took.timed("compressed", iter(compressed)), layer))
-        ready = took.timed("ready", ahead(_hashed(plain, diff_id, took)))
+        ready = took.timed("ready", ahead(_hashed(ahead(plain), diff_id, took)))
         blocks = _reported(ready, compressed, talk)
         if job["directory"] is None:
             done = asdict(Unpacked(sum(1 for _ in TarReader(blocks, layer, limits, job["size"])), 0, 0))

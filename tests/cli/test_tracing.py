@@ -37,7 +37,10 @@ def test_a_trace_has_every_request_and_every_layer(adl: Adl, names: Names, tmp_p
         assert len({s["args"]["about"] for s in spans if s["name"] == kind}) == 2, kind
     for unpack in (s for s in spans if s["name"] == "unpack"):
         took = unpack["args"]
-        stages = [took[f"{stage}_seconds"] for stage in ("wait", "hash", "inflate", "core", "files", "cpu")]
+        stages = [
+            took[f"{stage}_seconds"]
+            for stage in ("wait", "blob_hash", "inflate", "hash", "core", "files", "cpu")
+        ]
         assert all(0 <= seconds <= unpack["dur"] / 1e6 + 0.01 for seconds in stages)
         assert took["files_seconds"] > 0
         came = [s["args"] for s in spans if s["name"] == "request" and s["args"]["about"] == took["about"]]
