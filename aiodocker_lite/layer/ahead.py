@@ -26,7 +26,11 @@ def ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
         else:
             made.put(None)
 
-    threading.Thread(target=make, daemon=True).start()
+    try:
+        threading.Thread(target=make, daemon=True).start()
+    except RuntimeError:  # there are too many: then each is made when it is wanted
+        yield from blocks
+        return
     while isinstance(block := made.get(), bytes):
         yield block
     if block is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -9,6 +12,7 @@ import pytest
 
 from aiodocker_lite.errors import InvalidLayer
 from aiodocker_lite.layer.ahead import ahead
+from tests.fakes.processes import program
 
 
 def test_blocks_come_in_their_order_and_all_of_them() -> None:
@@ -48,3 +52,12 @@ def test_the_next_blocks_are_made_while_one_is_used_and_not_all() -> None:
     assert fourth.wait(10)
     assert made == [0, 1, 2, 3]
     assert len(list(blocks)) == 9
+
+
+def test_without_a_thread_blocks_are_made_when_they_are_wanted() -> None:
+    """A machine that has no thread left still unpacks."""
+    code = "from aiodocker_lite.layer.ahead import ahead; print(list(ahead(iter([b'a', b'b']))))"
+    fails = ["-e", "inject=clone,clone3:error=EAGAIN", sys.executable, "-c", code]
+    words = [program("strace"), "-f", "-qq", "-o", os.devnull, *fails]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[b'a', b'b']\n", "")
