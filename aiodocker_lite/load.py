@@ -25,6 +25,7 @@ from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.pull import check_platform
+from aiodocker_lite.spans import span
 from aiodocker_lite.store.durable import store_errors
 
 _CHUNK = 1 << 20
@@ -64,7 +65,8 @@ async def load(
             source, name=name, spool=spool, platform=platform, spooled_max=free // 2, on_bytes=on_bytes
         )
 
-    archive = await to_thread.run_sync(read)
+    with span("archive", name):
+        archive = await to_thread.run_sync(read)
     with archive:
         images = archive.images if tags else [replace(image, names=()) for image in archive.images]
         for image in images:

@@ -22,6 +22,7 @@ _STAGES = {"wait": NETWORK, "blob_hash": HASH, "inflate": INFLATE, "hash": HASH,
 _KINDS = {
     "resolve": REQUESTS, "token": REQUESTS, "manifest": REQUESTS, "config": REQUESTS, "download": NETWORK,
     "slot": TURN, "turn": TURN, "join": FILES, "sync": SYNC, "publish": SYNC, "name": SYNC, "start-up": START,
+    "archive": ARCHIVE,
 }  # fmt: skip
 _HELP = {
     NETWORK: "a nearer registry or a mirror, or a faster link",
@@ -87,7 +88,7 @@ def explain(spans: Sequence[Span], begin: float, end: float, *, cpu: float, core
         before = path.pop()[1] if path and path[-1][0] == name else 0.0
         path.append((name, before + stop - start))
     if arrivals and not any(span.what == "resolve" for span in spans):
-        shares[ARCHIVE] = shares.pop(NETWORK, 0.0)
+        shares[ARCHIVE] += shares.pop(NETWORK, 0.0)
     return Explanation(
         wall=end - begin,
         shares=dict(sorted(shares.items(), key=lambda item: -item[1])),
@@ -117,11 +118,11 @@ def _bounds(span: Span | None) -> dict[str, float]:
     files = min(1.0, _seconds(span, "files") / span.seconds) if span.seconds else 0.0
     bounds = defaultdict(float, {FILES: files})
     # One thread makes files of what others have ready; where it has to wait, it is for these.
-    total = sum(_seconds(span, stage) for stage in _STAGES)
-    if not total:
-        return bounds | {OTHER: 1 - files}
+    made = {stage: _seconds(span, stage) / (span.seconds or 1) for stage in _STAGES}
+    total, rest = sum(made.values()), 1 - files
     for stage, share in _STAGES.items():
-        bounds[share] += (1 - files) * _seconds(span, stage) / total
+        bounds[share] += made[stage] * min(1.0, rest / total) if total else 0
+    bounds[OTHER] = max(0.0, rest - total)  # until the worker had begun, for example
     return bounds
 
 

@@ -55,7 +55,12 @@ def main() -> None:
         command.add_argument("files", type=Path, nargs="+", metavar="FILE")
         command.set_defaults(does=does)
     arguments = parser.parse_args()
-    arguments.does(arguments)
+    try:
+        arguments.does(arguments)
+    except (ValueError, KeyError, TypeError) as error:
+        if "files" not in arguments:
+            raise
+        sys.exit(f"this is no file of results: {type(error).__name__}: {error}")
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:

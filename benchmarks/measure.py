@@ -186,5 +186,5 @@ def _why(code: int | None, errors: Path) -> str:
 
 
 def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and ": hint: " not in line]
     return lines[-1][:200] if lines else ""

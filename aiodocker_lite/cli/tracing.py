@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aiodocker_lite.cli import exits
 from aiodocker_lite.errors import InvalidOption, printable
 from aiodocker_lite.spans import Span, listening
 
@@ -45,11 +43,16 @@ def tracing(file: str | None, *, explained: bool) -> Iterator[None]:
     try:
         with listening(spans.append):
             yield
-        if explained:
-            _explain(_with_start(spans, started), started)
-    finally:
-        if target is not None:
+    except BaseException:
+        with suppress(OSError):
             _write_trace(target, _with_start(spans, started), started)
+        raise
+    try:
+        _write_trace(target, _with_start(spans, started), started)
+    except OSError as error:
+        raise InvalidOption("--trace", f"'{file}' cannot be written: {error.strerror}") from error
+    if explained:
+        _explain(_with_start(spans, started), started)
 
 
 def _process_started() -> float:
@@ -72,39 +75,27 @@ def _explain(spans: Sequence[Span], started: float) -> None:
     cpu = used.user + used.system + used.children_user + used.children_system
     cores = len(os.sched_getaffinity(0))
     found = explain(spans, started, time.monotonic(), cpu=cpu, cores=cores)
-    for line in sentences(found):
-        print(printable(line), file=sys.stderr)  # noqa: T201
+    with suppress(OSError):  # nobody listens any more, and the image is there all the same
+        for line in sentences(found):
+            print(printable(line), file=sys.stderr)  # noqa: T201
 
 
 def _check(file: Path) -> None:
     """Raise InvalidOption for a file that can hardly be written when the command is over."""
-    place = file if file.exists() else file.parent
-    if file.is_dir() or not os.access(place, os.W_OK):
-        reason = (
-            "it is a directory"
-            if file.is_dir()
-            else "there is no such directory, or it is not yours to write"
-        )
+    reason = ""
+    if file.is_dir():
+        reason = "it is a directory"
+    elif not file.exists() and not file.parent.is_dir():
+        reason = "its directory is not there"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        reason = "it is not yours to write"
+    if reason:
         raise InvalidOption("--trace", f"'{file}' cannot be written: {reason}")
 
 
-def _write_trace(file: Path, spans: Sequence[Span], started: float) -> None:
-    """Whole or not at all, but for what is no regular file."""
+def _write_trace(file: Path | None, spans: Sequence[Span], started: float) -> None:
+    """In the place of what is there: it may be a pipe, or a link such as /dev/stdout. Raises OSError."""
     from aiodocker_lite.trace import chrome_trace
 
-    content = json.dumps(chrome_trace(spans, started, "aiodocker-lite")).encode()
-    try:
-        if file.exists() and not file.is_file():
-            file.write_bytes(content)
-            return
-        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as temporary:
-            try:
-                os.fchmod(temporary.fileno(), 0o644)
-                temporary.write(content)
-                temporary.flush()
-                Path(temporary.name).replace(file)
-            except BaseException:
-                Path(temporary.name).unlink()
-                raise
-    except OSError as error:
-        exits.say(f"the trace {file} cannot be written: {error.strerror}")
+    if file is not None:
+        file.write_text(json.dumps(chrome_trace(spans, started, "aiodocker-lite")))

@@ -84,9 +84,7 @@ def test_a_trace_that_cannot_be_written_is_refused_before_anything_is_done(
     done = adl(verb, "--trace", str(tmp_path / "no" / "trace.json"), *words)
     assert done.code == 125
     assert done.sentence.startswith("invalid value for --trace: '")
-    assert done.sentence.endswith(
-        "cannot be written: there is no such directory, or it is not yours to write"
-    )
+    assert done.sentence.endswith("cannot be written: its directory is not there")
     assert adl("images", "-q").out == ""
 
 
@@ -117,3 +115,23 @@ def test_a_load_is_explained_too(adl: Adl, tmp_path: Path) -> None:
     shares = [line.split() for line in told[1:] if line.startswith("  ")]
     assert 97 <= sum(int(words[-4]) for words in shares) <= 102
     assert "network" not in done.err
+
+
+def test_a_trace_goes_where_a_link_leads(adl: Adl, names: Names, tmp_path: Path) -> None:
+    """The link stays one: /dev/stdout is one, too."""
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    for _ in range(2):
+        assert adl("pull", "-q", "--trace", str(link), names.box).code == 0
+        assert link.is_symlink()
+        assert spans_in(target)
+
+
+def test_a_trace_that_finds_no_room_is_an_error(adl: Adl, names: Names) -> None:
+    """After the pull, whose image is there."""
+    done = adl("pull", "-q", "--trace", "/dev/full", names.box)
+    assert (done.code, done.sentence) == (
+        125,
+        "invalid value for --trace: '/dev/full' cannot be written: No space left on device",
+    )
+    assert names.box in adl("images").out
