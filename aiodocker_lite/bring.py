@@ -118,9 +118,8 @@ async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
         record = store.layers.find(layer.diff_id, str(tools.owners))
         if record is not None and _has_enough(record, blob, tools):
             if tools.settings.discard_blobs:
-                discard(
-                    store.paths.ingest(blob.digest)
-                )  # of a pull that was killed when its layer was sealed
+                # Of a pull that was killed when its layer was sealed.
+                discard(store.paths.ingest(blob.digest))
             progress(events.LayerExists(blob.digest, blob.size))
             return
         ingest = store.paths.ingest(blob.digest)

@@ -65,7 +65,7 @@ class Group:
             watcher.join()
 
     def end(self) -> None:
-        """Kill all that is left inside, and wait until it is gone."""
+        """Kill all that is left inside."""
         for directory in {self.cpu, self.memory}:
             for below in [*directory.rglob("cgroup.procs"), directory / "cgroup.procs"]:
                 with suppress(FileNotFoundError):  # somebody else has removed a directory

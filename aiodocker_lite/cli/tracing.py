@@ -44,13 +44,15 @@ def tracing(file: str | None, *, explained: bool) -> Iterator[None]:
         with listening(spans.append):
             yield
     except BaseException:
-        with suppress(OSError):
-            _write_trace(target, _with_start(spans, started), started)
+        if target is not None:
+            with suppress(OSError):
+                _write_trace(target, _with_start(spans, started), started)
         raise
-    try:
-        _write_trace(target, _with_start(spans, started), started)
-    except OSError as error:
-        raise InvalidOption("--trace", f"'{file}' cannot be written: {error.strerror}") from error
+    if target is not None:
+        try:
+            _write_trace(target, _with_start(spans, started), started)
+        except OSError as error:
+            raise InvalidOption("--trace", f"'{file}' cannot be written: {error.strerror}") from error
     if explained:
         _explain(_with_start(spans, started), started)
 
@@ -93,9 +95,8 @@ def _check(file: Path) -> None:
         raise InvalidOption("--trace", f"'{file}' cannot be written: {reason}")
 
 
-def _write_trace(file: Path | None, spans: Sequence[Span], started: float) -> None:
+def _write_trace(file: Path, spans: Sequence[Span], started: float) -> None:
     """In the place of what is there: it may be a pipe, or a link such as /dev/stdout. Raises OSError."""
     from aiodocker_lite.trace import chrome_trace
 
-    if file is not None:
-        file.write_text(json.dumps(chrome_trace(spans, started, "aiodocker-lite")))
+    file.write_text(json.dumps(chrome_trace(spans, started, "aiodocker-lite")))

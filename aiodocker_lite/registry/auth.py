@@ -164,17 +164,14 @@ class Authorizer:
         if demand.challenge.scheme == "bearer":
             if credential.registry_token:
                 return _Grant(demand, f"Bearer {credential.registry_token}", credential.source)
-            return await self._fetch_token(place, demand, credential)
+            with span("token", place.registry):
+                return await self._fetch_token(place, demand, credential)
         if not credential.username or not credential.password:
             wrong = "" if credential.is_anonymous else "a user name and a password are wanted, not a token"
             raise CredentialsRefused(credential.source, wrong)
         return _Grant(demand, basic(credential), credential.source)
 
     async def _fetch_token(self, place: Place, demand: _Demand, credential: Credential) -> _Grant:
-        with span("token", place.registry):
-            return await self._fetch_token_somehow(place, demand, credential)
-
-    async def _fetch_token_somehow(self, place: Place, demand: _Demand, credential: Credential) -> _Grant:
         if credential.identity_token:
             form = _token_form(place, demand.challenge, credential)
             grant = await self._ask_for_token(place, demand, credential, "POST", form)

@@ -24,7 +24,7 @@ from aiodocker_lite.errors import (
     NoSuchImage,
     StoreUnwritable,
 )
-from tests.fakes.commands import Adl, Names, command, environment, run_command
+from tests.fakes.commands import Adl, Names, command, environment, run_command, run_with_few_files
 
 
 def raising(error: BaseException) -> Callable[[], NoReturn]:
@@ -117,19 +117,7 @@ def test_what_the_machine_lacks_is_no_bug(
 @pytest.mark.parametrize("limit", range(4, 14))
 def test_too_few_open_files_are_a_sentence(tmp_path: Path, limit: int) -> None:
     """Wherever they run out once the program has begun: nothing that is half made says anything of its own."""
-    code = (
-        "import asyncio, resource, sys\n"
-        "from aiodocker_lite.cli import app, images, session, room, exits\n"
-        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
-        f"sys.argv = ['x', '--root', {str(tmp_path)!r}, 'tag', 'a', 'b']\n"
-        "app.main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert all(line.startswith("aiodocker-lite: ") for line in done.stderr.splitlines()), done.stderr
-    assert "internal error" not in done.stderr
+    assert run_with_few_files(limit, tmp_path, "images, room", "tag", "a", "b").code == 1
 
 
 def test_complaining_about_one_of_several_does_not_end_the_others(capsys: pytest.CaptureFixture[str]) -> None:

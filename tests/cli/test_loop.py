@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.commands import command, environment, run_command
+from tests.fakes.commands import command, environment, run_command, run_with_few_files
 from tests.fakes.processes import program
 
 LOOKS_UP = """
@@ -47,16 +47,4 @@ def test_a_name_is_looked_up_without_threads_of_libuv(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", range(4, 20))
 def test_a_loop_of_few_open_files_aborts_nowhere(tmp_path: Path, limit: int) -> None:
     """At whichever of its files they run out."""
-    code = (
-        "import resource, sys\n"
-        "from aiodocker_lite.cli import app, loop, pull, session, exits\n"
-        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
-        f"sys.argv = ['x', '--root', {str(tmp_path)!r}, 'load', '-i', 'none']\n"
-        "app.main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert all(line.startswith("aiodocker-lite: ") for line in done.stderr.splitlines()), done.stderr
-    assert "internal error" not in done.stderr
+    assert run_with_few_files(limit, tmp_path, "loop, pull", "load", "-i", "none").code == 1

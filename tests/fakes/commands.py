@@ -81,3 +81,20 @@ def run_command(
     assert "Traceback" not in found.err, found.err
     assert "internal error" not in found.err, found.err
     return found
+
+
+def run_with_few_files(limit: int, root: Path, modules: str, *words: str) -> Done:
+    """Run a command that may have so few open files from when it has begun, with these modules of the command line imported.
+
+    See that it says sentences alone.
+    """
+    code = (
+        "import asyncio, resource, sys\n"
+        f"from aiodocker_lite.cli import app, exits, session, {modules}\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        f"sys.argv = ['x', '--root', {str(root)!r}, *{words!r}]\n"
+        "app.main()"
+    )
+    done = run_command([sys.executable, "-c", code], environment(root))
+    assert all(line.startswith("aiodocker-lite: ") for line in done.err.splitlines()), done.err
+    return done
