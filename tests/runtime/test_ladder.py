@@ -8,16 +8,13 @@ import pytest
 
 from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
 from tests.runtime.conftest import Caged
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+from tests.store.filling import descriptors, descriptors_before
 
 
 @pytest.mark.root
 def test_root_has_all_namespaces_and_no_warning(as_root: None, tmp_path: Path) -> None:
     """The top of the ladder, tried without leaving anything behind."""
-    before = descriptors()
+    before = descriptors_before()
     ladder = probe(tmp_path)
     assert (ladder.rung, ladder.overlay, ladder.warnings) == (Rung.NAMESPACES, True, ())
     assert descriptors() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -120,3 +121,9 @@ def unprivileged(action: Callable[[], None]) -> None:
 def descriptors() -> int:
     """How many files this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def descriptors_before() -> int:
+    """The same, when what earlier tests forgot has been closed, so that no collection of it is counted later."""
+    gc.collect()
+    return descriptors()

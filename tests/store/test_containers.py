@@ -23,7 +23,7 @@ from aiodocker_lite.image import Image
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.containers import Container
 from tests.store.conftest import mounted
-from tests.store.filling import bring, descriptors, end, python, tiny
+from tests.store.filling import bring, descriptors, descriptors_before, end, python, tiny
 
 LIVE = """
 import anyio, sys
@@ -109,8 +109,8 @@ async def test_cancelling_removes_it_too(store: Store, image: Image) -> None:
     """After more and more turns of the loop: nothing is left, no file is open, and its name is free."""
     turns = 0
     lived = 0
+    before = descriptors_before()
     while not lived or turns < 20:
-        before = descriptors()
         async with anyio.create_task_group() as tasks:
 
             async def live() -> None:

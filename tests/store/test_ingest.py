@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from aiodocker_lite.errors import DiskFull, StoreUnwritable
 from aiodocker_lite.store.ingest import Ingest, Writer, discard, ingesting
-from tests.store.filling import descriptors, python
+from tests.store.filling import descriptors, descriptors_before, python
 
 DATA = bytes(range(256)) * 40
 BATCH = 1000
@@ -209,9 +209,9 @@ async def test_what_was_received_is_kept_after_an_error(path: Path) -> None:
 
 async def test_cancelling_keeps_what_was_received(path: Path) -> None:
     """After 0, 1, 2, ... turns of the loop: a beginning of the blob, no open file, and nobody still writing."""
+    before = descriptors_before()
     for turns in itertools.count():
         path.unlink(missing_ok=True)
-        before = descriptors()
         received = 0
         finished = False
         async with anyio.create_task_group() as tasks:

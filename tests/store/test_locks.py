@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from aiodocker_lite.errors import StoreUnwritable
 from aiodocker_lite.store.locks import hold, hold_now, is_held
-from tests.store.filling import descriptors, end, python
+from tests.store.filling import descriptors, descriptors_before, end, python
 
 HOLD = """
 import anyio, sys
@@ -163,7 +163,7 @@ def test_nothing_is_lost_among_processes_and_tasks(tmp_path: Path) -> None:
 
 async def test_a_waiter_that_gives_up_keeps_nothing(lock: Path) -> None:
     """Its thread gets the lock one day and gives it up at once."""
-    before = descriptors()
+    before = descriptors_before()
     with hold_now(lock):
         with anyio.CancelScope() as scope:
             async with hold(lock, on_wait=scope.cancel):
@@ -176,7 +176,7 @@ async def test_a_waiter_that_gives_up_keeps_nothing(lock: Path) -> None:
 
 async def test_a_waiter_can_give_up_at_any_moment(lock: Path) -> None:
     """Also when the lock comes at that moment: after 0, 1, 2, ... turns of the loop it is free (no handover is lost)."""
-    before = descriptors()
+    before = descriptors_before()
     ends = set()
     for turns in itertools.count():
         got_it = False
@@ -204,7 +204,7 @@ async def test_a_waiter_can_give_up_at_any_moment(lock: Path) -> None:
 
 async def test_an_error_while_announcing_keeps_nothing(lock: Path) -> None:
     """What `on_wait` raises is raised, and the file is closed."""
-    before = descriptors()
+    before = descriptors_before()
 
     def fail() -> None:
         raise ValueError("a progress bar broke")

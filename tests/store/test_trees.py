@@ -12,7 +12,7 @@ import pytest
 from aiodocker_lite.errors import StoreUnwritable
 from aiodocker_lite.store.trees import remove_tree
 from tests.store.conftest import mounted
-from tests.store.filling import descriptors, unprivileged
+from tests.store.filling import descriptors, descriptors_before, unprivileged
 
 
 def make_deep(top: Path, depth: int) -> None:
@@ -37,7 +37,7 @@ def test_everything_is_removed(tmp_path: Path) -> None:
     (tree / "hard").hardlink_to(outside / "kept")
     (tree / "dangling").symlink_to("nowhere")
     os.mkfifo(tree / "c" / "fifo")
-    before = descriptors()
+    before = descriptors_before()
     remove_tree(tree)
     assert os.listdir(tmp_path) == ["outside"]  # noqa: PTH208
     assert (outside / "kept").read_text() == "x"
