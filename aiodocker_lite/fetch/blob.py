@@ -2,11 +2,13 @@
 
 A large blob is fetched in parts, in order. One stream leads: it takes the first part that is missing,
 and tries again where that may help. It is helped by others as long as the source sends parts and
-nobody else wants their download slots; one that fails gives the rest of its part back.
+nobody else wants their download slots; one that fails gives the rest of its part back, and one that is
+slow at the end half of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -49,12 +51,14 @@ OpenAt = Callable[[int, int], AbstractAsyncContextManager[Stretch]]
 class Sharing:
     """How many streams may fetch one blob: `streams`, where more than `least` bytes are missing.
 
-    All but the first hold one of `slots` for each part, and never while somebody waits for one.
+    All but the first hold one of `slots` for each part, and never while somebody waits for one. Who
+    has nothing left to do halves a part that would take `patience` seconds more.
     """
 
     streams: int
     least: int
     slots: anyio.CapacityLimiter
+    patience: float = 0.5
 
 
 async def fetch_blob(
@@ -102,13 +106,32 @@ class _Download:
         self._sharing = sharing if is_worth_it else None
         self._on_retry = on_retry
         self._helpers = 0
-        self._helper_ended = anyio.Event()
+        self._coming: set[_Feed] = set()
+        self._one_ended = anyio.Event()
 
     async def next_part(self) -> Extent | None:
         """What to fetch next; None when everything is here."""
-        while self._helpers and not self._missing:
-            await self._helper_ended.wait()
-        return self._take() if self._missing else None
+        return self._take() if await self._is_more() else None
+
+    async def _is_more(self) -> bool:
+        """Wait until there is a part that nobody fetches; there is none when nobody fetches any."""
+        while not self._missing and self._coming:
+            patience = self._sharing.patience if self._sharing else math.inf
+            with anyio.move_on_after(patience) as waiting:
+                await self._one_ended.wait()
+            if waiting.cancelled_caught and not self._missing:
+                self._halve_slowest(patience)
+        return bool(self._missing)
+
+    def _halve_slowest(self, patience: float) -> None:
+        """Give up half of the part that takes longest, if it takes long."""
+        feed = max(self._coming, key=_Feed.seconds_left)
+        if self._sharing and feed.seconds_left() > patience:
+            rest = feed.end - feed.reached
+            if rest >= self._sharing.least // 8:
+                middle = feed.end - rest // 2
+                self._missing.append((middle, feed.end))
+                feed.end = middle
 
     async def lead(self, part: Extent, retries: Retries, call_help: Callable[[], object]) -> None:
         """Fetch a part, with as many requests as it takes."""
@@ -117,8 +140,9 @@ class _Download:
         while feed.position < feed.end:
             before = feed.position
             try:
+                asked = feed.end
                 async with self._requesting(feed) as (stretch, write):
-                    if stretch.end > feed.end:
+                    if stretch.end > asked:
                         self._sharing = None
                         feed.end = self._take_more(feed.end)
                     self._call(call_help)
@@ -131,14 +155,12 @@ class _Download:
     async def help(self) -> None:
         """Fetch parts as long as there are slots; the first failure is the last."""
         try:
-            while self._sharing and self._missing:
+            while self._sharing and await self._is_more():
                 with _slot(self._sharing.slots) as has_slot:
                     if not (has_slot and await self._help_once()):
                         return
         finally:
             self._helpers -= 1
-            self._helper_ended.set()
-            self._helper_ended = anyio.Event()
 
     async def _help_once(self) -> bool:
         start, end = self._take()
@@ -156,19 +178,23 @@ class _Download:
             self._on_retry(error, 0)
             return False
         finally:
-            if feed.position < end:
-                self._missing = sorted([(feed.position, end), *self._missing])
+            if feed.position < feed.end:
+                self._missing = sorted([(feed.position, feed.end), *self._missing])
         return True
 
     @asynccontextmanager
     async def _requesting(self, feed: _Feed) -> AsyncIterator[tuple[Stretch, Write]]:
         start = feed.position
+        self._coming.add(feed)
         with span("request", self._blob.digest.short, offset=start) as facts:
             try:
                 async with self._writing_at(start) as write, self._open_at(start, feed.end) as stretch:
                     yield stretch, write
             finally:
                 facts["bytes"] = feed.position - start
+                self._coming.remove(feed)
+                self._one_ended.set()
+                self._one_ended = anyio.Event()
 
     def _call(self, call_help: Callable[[], object]) -> None:
         while self._sharing and self._missing and self._helpers < self._sharing.streams - 1:
@@ -217,23 +243,28 @@ class _Feed:
 
     def __init__(self, blob: Descriptor, start: int, end: int) -> None:
         self.position = start
+        self.reached = start
+        """What is being written is before this."""
         self.end = end
         self.is_broken = False
+        self._start = start
+        self._begin = monotonic()
         self._blob = blob
 
     async def take(self, stretch: Stretch, write: Write) -> None:
         """Write what comes, up to the end of the part. Raises SizeMismatch, RegistryUnavailable."""
-        wanted = min(stretch.end, self.end)
         with _arriving(self._blob) as arrived:
-            await self._take(stretch, wanted, write, arrived)
-        if self.position < wanted:
-            missing = wanted - self.position
+            await self._take(stretch, write, arrived)
+        if (missing := min(stretch.end, self.end) - self.position) > 0:
             raise RegistryUnavailable("the registry", f"the connection ended {missing} bytes early")
 
-    async def _take(
-        self, stretch: Stretch, wanted: int, write: Write, arrived: Callable[[int], None]
-    ) -> None:
+    def seconds_left(self) -> float:
+        """How long it goes on, if it goes on like this."""
+        return (self.end - self.reached) * (monotonic() - self._begin) / max(self.reached - self._start, 1)
+
+    async def _take(self, stretch: Stretch, write: Write, arrived: Callable[[int], None]) -> None:
         async for chunk in stretch:
+            wanted = min(stretch.end, self.end)  # it may have become less
             if stretch.end > wanted:
                 chunk = chunk[: wanted - self.position]
             after = self.position + len(chunk)
@@ -243,11 +274,12 @@ class _Feed:
                 raise RegistryUnavailable("the registry", "it sent more of a blob than it said")
             # Until proven otherwise: nobody knows what a failed write has done to the file.
             self.is_broken = True
+            self.reached = after
             await write(chunk)
             self.is_broken = False
             self.position = after
             arrived(len(chunk))
-            if after == wanted < stretch.end:
+            if after == min(stretch.end, self.end) < stretch.end:
                 return
 
 

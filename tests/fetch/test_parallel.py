@@ -43,6 +43,7 @@ class Answer:
     fails_at: int | None = None
     error: RegistryError = CUT
     more: bytes = b""
+    waits: tuple[int, anyio.Event] | None = None
 
 
 Script = Callable[[int, Extent], Answer]
@@ -72,6 +73,8 @@ class Stretch:
         stop = self.end if self.answer.fails_at is None else min(self.end, self.answer.fails_at)
         for position in range(self.start, stop, 10):
             await checkpoint()
+            if self.answer.waits and position >= self.answer.waits[0]:
+                await self.answer.waits[1].wait()
             yield RAW[position : min(position + 10, stop)]
         if self.answer.fails_at is not None:
             raise self.answer.error
@@ -136,7 +139,7 @@ class Download:
                 gaps,
                 self.open_at,
                 self.writing_at,
-                sharing=Sharing(streams, LEAST, slots),
+                sharing=Sharing(streams, LEAST, slots, patience=0.05),
                 retries=Retries((0,) * 5, 60),
                 on_retry=lambda error, pause: self.retries.append((error, pause)),
             )
@@ -212,6 +215,25 @@ async def test_what_a_cut_stream_did_not_bring_is_fetched_by_another() -> None:
     assert one.got_everything_once()
     assert one.most_open == 4
     assert len(one.retries) == 3
+
+
+@pytest.mark.parametrize("slow", [0, 1, 5])
+async def test_a_slow_stream_gives_half_of_its_part_to_another(slow: int) -> None:
+    """The leading one or a helper; nothing comes twice, and the slow one's own half is still its own."""
+    halved = anyio.Event()
+    one = Download()
+
+    def script(number: int, asked: Extent) -> Answer:
+        if any(start < asked[0] < end for start, end in one.asked):
+            halved.set()
+        return Answer(asked[1], waits=(asked[0] + 50, halved) if number == slow else None)
+
+    one.script = script
+    with anyio.fail_after(10):
+        await one.fetch(streams=3)
+    assert halved.is_set()
+    assert one.got_everything_once()
+    assert one.retries == []
 
 
 async def test_a_slot_that_somebody_waits_for_is_given_back() -> None:
