@@ -83,6 +83,8 @@ class RunOptions:
     entrypoint: tuple[str, ...] | None = None
     hostname: str | None = None
     name: str | None = None
+    terminal: bool = False
+    """A terminal in the place of the three standard streams."""
     remove: bool = False
     """Remove the container, with everything it wrote, when its process has ended."""
     require_isolation: bool = False
@@ -111,6 +113,8 @@ class Streams:
     stdin: Stream = subprocess.DEVNULL
     stdout: Stream = None
     stderr: Stream = None
+    size: tuple[int, int] | None = None
+    """Lines and columns at the start, if the options want a terminal."""
 
     @classmethod
     def captured(cls, *, has_input: bool = False) -> Self:

@@ -22,6 +22,7 @@ from aiodocker_lite.runtime.ladder import Ladder, probe
 from aiodocker_lite.runtime.launch import launch
 from aiodocker_lite.runtime.network import write_network_files
 from aiodocker_lite.runtime.process import ContainerProcess
+from aiodocker_lite.runtime.terminal import Terminal
 from aiodocker_lite.snapshot import flatten, plan_rootfs
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.containers import Container
@@ -45,18 +46,23 @@ class Running:
 
     @property
     def stdin(self) -> ByteSendStream | None:
-        """What the process reads, if a pipe was asked for."""
+        """What the process reads, if a pipe or a terminal was asked for."""
         return self.process.stdin
 
     @property
     def stdout(self) -> ByteReceiveStream | None:
-        """What the process writes, if a pipe was asked for."""
+        """What the process writes, if a pipe or a terminal was asked for."""
         return self.process.stdout
 
     @property
     def stderr(self) -> ByteReceiveStream | None:
         """What the process complains about, if a pipe was asked for."""
         return self.process.stderr
+
+    @property
+    def terminal(self) -> Terminal | None:
+        """Both of them, where the options want a terminal."""
+        return self.process.terminal
 
     async def wait(self) -> int:
         """Wait for its end; returns the exit code, 128 + n for signal n."""
@@ -116,7 +122,11 @@ async def start(
             files=write_network_files(container.path, hostname),
             uid_map=ladder.uid_map,
             gid_map=ladder.gid_map,
+            terminal=options.terminal,
         )
+        if options.terminal and streams.size:
+            lines, columns = streams.size
+            spec["process"]["consoleSize"] = {"height": lines, "width": columns}
         async with launch(
             spec,
             plan,

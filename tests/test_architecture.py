@@ -61,6 +61,7 @@ ON_THE_LOOP = {"layer/pool.py"}
 CHILD = {f"runtime/{path.name}" for path in (PACKAGE / "runtime").glob("*.py")} - {
     "runtime/launch.py",
     "runtime/process.py",
+    "runtime/terminal.py",
 }
 BANNED_NAMES = {"utils", "util", "helpers", "common", "misc", "base", "manager", "core", "types"}
 

@@ -24,6 +24,7 @@ from aiodocker_lite.runtime.report import Engine, Failed, reason_of, step
 
 TYPE_CHECKING = False  # `typing` is slow to import
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any, NoReturn
 
 _OWN = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWCGROUP
@@ -53,6 +54,7 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
     os.umask(0o022)
     with open("/proc/self/comm", "w") as name:  # noqa: PTH123 - pathlib is slow to import
         name.write("adl-watch")  # in lists of processes it would have the number of a descriptor
+    console = _console_for(job["spec"]["process"])
     # What is imported from here on would be the image's, sooner or later.
     sys.path.clear()
     sys.meta_path.clear()
@@ -71,7 +73,15 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
         with step("creating a pid namespace"):
             syscalls.unshare(syscalls.CLONE_NEWPID)
     parent = _fork_and_wait(engine, adopts=not _has_namespaces(job))
-    _become_container(job, engine, parent)
+    _become_container(job, engine, parent, console)
+
+
+def _console_for(process: dict[str, Any]) -> ModuleType | None:
+    if not process["terminal"]:
+        return None
+    from aiodocker_lite.runtime import console
+
+    return console
 
 
 def _has_namespaces(job: dict[str, Any]) -> bool:
@@ -118,13 +128,21 @@ def _end_if_orphaned(watch: int) -> None:
     os._exit(_ENGINE_FAILED)
 
 
-def _become_container(job: dict[str, Any], engine: Engine, parent: int) -> NoReturn:
+def _become_container(
+    job: dict[str, Any], engine: Engine, parent: int, console: ModuleType | None
+) -> NoReturn:
     spec, process = job["spec"], job["spec"]["process"]
     # Nobody inside may look into this process before it is theirs (X01).
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     os.setsid()  # without a terminal of its own nothing can be typed into the caller's (X18)
     permitted, keeps_groups = identity.held(), identity.keeps_groups()
+    terminal = -1
+    if console and not _has_namespaces(job):
+        terminal = _open_terminal(console, engine, process, "/dev/ptmx")
     root = _make_root(job, spec)
+    if console and terminal < 0:
+        terminal = _open_terminal(console, engine, process, "/dev/pts/ptmx")
+        console.show_as_console(root, terminal)
     user = _ask_for_user(root, engine, process["user"].get("username", ""))
     environment = command.environment_of(process["env"], user["home"])
     command.go_to(root, process["cwd"])
@@ -133,6 +151,8 @@ def _become_container(job: dict[str, Any], engine: Engine, parent: int) -> NoRet
         files, arguments, environment = lesser.outside_command(root, arguments, environment)
     else:
         files = command.candidates(arguments[0], environment.get("PATH", ""))
+    if console:
+        console.control(terminal, user["uid"])
     identity.give_up_rights(user, process["capabilities"], permitted=permitted, keeps_groups=keeps_groups)
     _die_with_parent()
     _end_if_orphaned(parent)
@@ -158,6 +178,14 @@ def _make_root(job: dict[str, Any], spec: dict[str, Any]) -> int:
     mounts.hide(root, spec["linux"]["maskedPaths"], spec["linux"]["readonlyPaths"])
     mounts.enter(root, read_only=spec["root"]["readonly"])
     return root
+
+
+def _open_terminal(console: ModuleType, engine: Engine, process: dict[str, Any], multiplexer: str) -> int:
+    ours, terminal = console.open_terminal(multiplexer)
+    if size := process.get("consoleSize"):
+        console.resize(terminal, size)
+    console.send(engine.fd, ours)
+    return int(terminal)
 
 
 def _ask_for_user(root: int, engine: Engine, text: str) -> dict[str, Any]:

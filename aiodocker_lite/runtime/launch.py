@@ -23,12 +23,15 @@ from aiodocker_lite.errors import InvalidOption, SetupFailed, from_message
 from aiodocker_lite.runtime.interpreter import guarded_interpreter
 from aiodocker_lite.runtime.ladder import Rung
 from aiodocker_lite.runtime.process import ContainerProcess
+from aiodocker_lite.runtime.terminal import Terminal
 
 _INIT = "from aiodocker_lite.runtime.init import main; main(*map(int, sys.argv[1:]))"
 _FRAME_MAX = 2 << 20
 _FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 _KERNELS = ("/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
 _CREDENTIALS = struct.Struct("iII")
+_DESCRIPTOR = struct.Struct("i")
+_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
 
 Stdio = int | IO[Any] | None
 """A descriptor, a file, PIPE, DEVNULL, or None for the engine's own."""
@@ -82,7 +85,7 @@ async def launch(
     """Start the process of a runtime spec on this rung of the ladder; the block begins once it executes.
 
     `resolve_user` is asked with the text of ``process.user.username`` and the image's passwd and
-    group. When the block is left and the process has not ended: SIGTERM, `grace` seconds,
+    group. A spec that wants a terminal gets one in the place of all three streams. When the block is left and the process has not ended: SIGTERM, `grace` seconds,
     SIGKILL. Nothing outlives the engine, even if that is killed.
     Raises SetupFailed, CommandNotFound, CommandNotExecutable, InvalidOption, and what
     `resolve_user` raises.
@@ -92,6 +95,8 @@ async def launch(
     with ours:
         talk = _Conversation(ours)
         with theirs:
+            if spec["process"]["terminal"]:
+                stdin = stdout = stderr = subprocess.DEVNULL
             process = await _spawn(job, theirs, rung, stdin=stdin, stdout=stdout, stderr=stderr)
         async with _killed_on_error(process):
             container = await _begin(talk, process, spec, resolve_user)
@@ -204,6 +209,8 @@ class _Conversation:
         self._buffer = b""
         self.sender = 0
         """The process that the last bytes came from, by its number on this side."""
+        self.terminal: Terminal | None = None
+        """What was sent along with a frame."""
         sock.setblocking(False)
         # Before anything is sent, or the first bytes come without a sender.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -228,7 +235,7 @@ class _Conversation:
         while len(self._buffer) < count:
             await anyio.wait_readable(self._sock)
             try:
-                more, ancillary, _, _ = self._sock.recvmsg(1 << 16, socket.CMSG_SPACE(_CREDENTIALS.size))
+                more, ancillary, _, _ = self._sock.recvmsg(1 << 16, _ANCILLARY)
             except ConnectionResetError:
                 more, ancillary = b"", []
             if not more:
@@ -237,6 +244,8 @@ class _Conversation:
             for level, kind, data in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     self.sender = _CREDENTIALS.unpack(data)[0]
+                elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    self.terminal = Terminal(_DESCRIPTOR.unpack(data)[0])
         content, self._buffer = self._buffer[:count], self._buffer[count:]
         return content
 
@@ -260,10 +269,13 @@ async def _begin(
                     _need_ids(user, spec)
                     # It waits for the answer, so the number is still its own.
                     with suppress(ProcessLookupError):  # or it was killed, and the conversation ends
-                        container = ContainerProcess(process, talk.sender, os.pidfd_open(talk.sender))
+                        pidfd = os.pidfd_open(talk.sender)
+                        container = ContainerProcess(process, talk.sender, pidfd, talk.terminal)
                     await talk.send(
                         {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "home": user.home}
                     )
+                case "terminal":
+                    pass  # it came with these words
                 case "executing":
                     executing = True
                 case _:
@@ -274,6 +286,8 @@ async def _begin(
     except BaseException:
         if container is not None:
             container.close()
+        if talk.terminal is not None:
+            talk.terminal.close()
         raise
     return container
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
+from aiodocker_lite.runtime.terminal import Terminal
+
 KILLED = 128 + signal.SIGKILL
 
 
@@ -19,8 +21,10 @@ class ContainerProcess:
     Owned by `launch`, which ends it when its block is left.
     """
 
-    def __init__(self, process: Process, pid: int, pidfd: int) -> None:
+    def __init__(self, process: Process, pid: int, pidfd: int, terminal: Terminal | None = None) -> None:
         self._process = process
+        self.terminal = terminal
+        """What it has for all three streams, if that was asked for."""
         # Not the number but this names the process: numbers are used again.
         self._pidfd = pidfd
         self.pid = pid
@@ -28,13 +32,13 @@ class ContainerProcess:
 
     @property
     def stdin(self) -> ByteSendStream | None:
-        """What the process reads, if a pipe was asked for."""
-        return self._process.stdin
+        """What the process reads, if a pipe or a terminal was asked for."""
+        return self.terminal or self._process.stdin
 
     @property
     def stdout(self) -> ByteReceiveStream | None:
-        """What the process writes, if a pipe was asked for."""
-        return self._process.stdout
+        """What the process writes, if a pipe or a terminal was asked for."""
+        return self.terminal or self._process.stdout
 
     @property
     def stderr(self) -> ByteReceiveStream | None:
@@ -84,3 +88,5 @@ class ContainerProcess:
         """Let go of what names the process: it has ended."""
         os.close(self._pidfd)
         self._pidfd = -1
+        if self.terminal:
+            self.terminal.close()

@@ -59,7 +59,7 @@ class Engine:
 
     def say(self, **message: str | int) -> None:
         """Send one message."""
-        self._send(_json(message))
+        self._send_all(frame_of(**message))
 
     def fail(self, failed: Failed) -> None:
         """Send why nothing will run."""
@@ -79,7 +79,10 @@ class Engine:
         os.close(self.fd)
 
     def _send(self, content: bytes) -> None:
-        frame = memoryview(len(content).to_bytes(4, "big") + content)
+        self._send_all(_frame(content))
+
+    def _send_all(self, content: bytes) -> None:
+        frame = memoryview(content)
         while frame:
             frame = frame[os.write(self.fd, frame) :]
 
@@ -91,6 +94,15 @@ class Engine:
                 os._exit(125)
             received += more
         return received
+
+
+def frame_of(**message: str | int) -> bytes:
+    """A message as it goes over the socket."""
+    return _frame(_json(message))
+
+
+def _frame(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + content
 
 
 def _json(members: dict[str, Any]) -> bytes:
