@@ -3,6 +3,7 @@
     EngineError
     ├── UsageError             what was asked for makes no sense
     │   ├── InvalidReference
+    │   ├── NotATerminal
     │   ├── InvalidOption
     │   ├── EngineNotOpen
     │   ├── NotSupported
@@ -204,6 +205,13 @@ class InvalidReference(UsageError, ValueError):
 
     slug = "invalid-reference"
     message = "invalid reference format: '{text}': {reason}"
+
+
+class NotATerminal(UsageError):
+    """Keys were to be passed on, and standard input has none."""
+
+    slug = "not-a-terminal"
+    message = "the input device is not a TTY: leave out -t, or -i"
 
 
 class InvalidOption(UsageError, ValueError):

@@ -13,7 +13,7 @@ _OPTIONS = {
         log-driver log-opt mac-address memory/m memory-reservation memory-swap memory-swappiness mount net net-alias
         network network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit privileged publish/p
         publish-all/P read-only restart runtime security-opt shm-size sig-proxy stop-signal stop-timeout
-        storage-opt sysctl tmpfs tty/t ulimit use-api-socket userns uts volume-driver volumes-from
+        storage-opt sysctl tmpfs ulimit use-api-socket userns uts volume-driver volumes-from
     """,
     "pull": "all-tags/a disable-content-trust",
     "save": "platform",

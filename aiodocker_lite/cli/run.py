@@ -33,6 +33,8 @@ from aiodocker_lite.options import Mount, RunOptions, Streams, pull_policy
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Limits
 
+_DEADLY = (signal.SIGINT, signal.SIGTERM)
+_PASSED_ON = (*_DEADLY, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 _PATIENCE = 3
 """Which SIGINT or SIGTERM kills, as with docker: a command may ignore the others."""
 
@@ -74,6 +76,9 @@ def run(
         str | None, typer.Option("--hostname", "-h", metavar="NAME", help="The container's host name.")
     ] = None,
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Pass standard input on.")] = False,
+    terminal: Annotated[
+        bool, typer.Option("--tty", "-t", help="Give it a terminal; with -i, this one's keys.")
+    ] = False,
     platform: Platform = None,
     pull: Annotated[
         str, typer.Option("--pull", metavar="WHEN", help="Pull the image: always, missing or never.")
@@ -94,8 +99,8 @@ def run(
 ) -> int:
     """Run a command in a new container, and exit with its exit code.
 
-    The image is pulled where it is not in the store. SIGINT and SIGTERM are passed on to the
-    command; the third of them kills it. Exit codes: 125 if the container could not be started,
+    The image is pulled where it is not in the store. Signals are passed on to the command; the third
+    SIGINT or SIGTERM kills it. Exit codes: 125 if the container could not be started,
     126 if its command cannot be executed, 127 if it was not found, 128+n if signal n ended it, and
     otherwise its own.
     """
@@ -108,9 +113,16 @@ def run(
         entrypoint=None if entrypoint is None else (entrypoint,),
         hostname=hostname or None,
         name=name or None,
+        terminal=terminal,
         remove=remove,
         require_isolation=require_isolation,
     )
+    size = None
+    if terminal:
+        from aiodocker_lite.cli.terminal import attend, check_keys, size_here
+
+        check_keys(interactive=interactive)
+        size = size_here()
     # As docker does: the image of this name that is here may be another platform's.
     wanted = platform or os.environ.get("DOCKER_DEFAULT_PLATFORM")
     given = credentials_for(creds, [Reference.parse(image)]) if creds is not None else {}
@@ -122,7 +134,7 @@ def run(
         if to_container is None:  # an image is on its way, and is not waited for any longer
             return False
         signals.append(number)
-        if len(signals) == _PATIENCE:
+        if number in _DEADLY and sum(map(signals.count, _DEADLY)) == _PATIENCE:
             exits.say(f"got {_PATIENCE} SIGTERM/SIGINTs, killing the container")
             number = signal.SIGKILL
         return to_container(number)
@@ -130,11 +142,11 @@ def run(
     def is_starting(image: Image) -> None:
         nonlocal to_container
         # The container may have said something before we know that it has started, and have been answered.
-        to_container = lambda _: len(signals) < _PATIENCE  # noqa: E731
+        to_container = lambda _: sum(map(signals.count, _DEADLY)) < _PATIENCE  # noqa: E731
 
     async def work(engine: Engine) -> int:
         nonlocal to_container
-        streams = Streams(stdin=sys.stdin.fileno() if interactive else subprocess.DEVNULL)
+        streams = Streams(sys.stdin.fileno() if interactive else subprocess.DEVNULL, size=size)
         with watching("quiet" if quiet else "auto") as watch:
             async with engine.start(
                 image,
@@ -155,6 +167,8 @@ def run(
                 for number in signals:
                     deliver(number)
                 try:
+                    if running.terminal:
+                        await attend(running.terminal, interactive=interactive)
                     return await running.wait()
                 finally:
                     to_container = _ignore  # it has ended, and its exit code shall be ours
@@ -163,6 +177,7 @@ def run(
         context,
         work,
         on_signal=pass_on,
+        signals=_PASSED_ON,
         **tls_settings(insecure, tls_verify, cert_dir),
         creds=given,
         authfile=authfile,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,12 +31,13 @@ def run_engine(
     *,
     many_bytes: bool = False,
     on_signal: OnSignal = lambda _: False,
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
     **settings: Any,
 ) -> T:
     """Run `work` with an open engine; `many_bytes` is worth the import of uvloop.
 
-    SIGINT and SIGTERM cancel it in an orderly way, unless `on_signal` takes care of them; a
-    second one ends us at once. Raises what `work` raises, and Interrupted.
+    These signals cancel it in an orderly way, unless `on_signal` takes care of them; a second one ends us at
+    once. Raises what `work` raises, and Interrupted.
     """
     _have_interrupts_end_us()
     if context.obj:
@@ -49,16 +50,22 @@ def run_engine(
         from aiodocker_lite.cli.loop import new_loop
 
         options["loop_factory"] = new_loop
-    call = partial(_with_engine, Settings(**settings), work, on_signal)
+    heard = [number for number in signals if number != signal.SIGHUP or not _ignores_hangups()]
+    call = partial(_with_engine, Settings(**settings), work, on_signal, heard)
     return anyio.run(call, backend_options=options)
 
 
-async def _with_engine(settings: Settings, work: Callable[[Engine], Awaitable[T]], on_signal: OnSignal) -> T:
+async def _with_engine(
+    settings: Settings,
+    work: Callable[[Engine], Awaitable[T]],
+    on_signal: OnSignal,
+    heard: Sequence[signal.Signals],
+) -> T:
     interrupted: list[signal.Signals] = []
 
     async def listen(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
         try:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with anyio.open_signal_receiver(*heard) as signals:
                 task_status.started()
                 async for number in signals:
                     if not on_signal(number):
@@ -76,6 +83,11 @@ async def _with_engine(settings: Settings, work: Callable[[Engine], Awaitable[T]
             tasks.cancel_scope.cancel()
             return result
     raise Interrupted(interrupted[0])
+
+
+def _ignores_hangups() -> bool:
+    """As nohup(1) wants it."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def _have_interrupts_end_us() -> None:

@@ -14,7 +14,7 @@ from tests.fakes.commands import Adl, Names, Start, command, environment, run_co
 from tests.fakes.processes import RealRegistry, program
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n"
-APPLETS = ("cat", "env", "hostname", "id", "sh", "sleep", "true")
+APPLETS = ("cat", "env", "hostname", "id", "sh", "sleep", "stty", "true", "tty")
 
 
 @pytest.fixture(scope="session")

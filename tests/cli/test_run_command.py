@@ -185,11 +185,14 @@ def test_an_image_for_another_machine_is_warned_about(own_box: Adl, names: Names
 
 def test_signals_are_passed_on(start: Start, names: Names) -> None:
     """To a command that may have an answer, and that decides when it ends."""
-    script = 'trap "echo got INT" INT; trap "echo got TERM; exit 6" TERM; echo up; while :; do sleep 9 & wait; done'
+    names_of = ("INT", "HUP", "QUIT", "USR1", "USR2", "ALRM")
+    script = "; ".join(f'trap "echo got {name}" {name}' for name in names_of)
+    script += '; trap "echo got TERM; exit 6" TERM; echo up; while :; do sleep 9 & wait; done'
     process = start("run", "--rm", names.box, "sh", "-c", script)
     assert said(process) == "up\n"
-    process.send_signal(signal.SIGINT)
-    assert said(process) == "got INT\n"
+    for name in (*names_of, *names_of[1:]):
+        process.send_signal(signal.Signals[f"SIG{name}"])
+        assert said(process) == f"got {name}\n"
     process.send_signal(signal.SIGTERM)
     assert said(process) == "got TERM\n"
     assert process.wait() == 6
