@@ -21,7 +21,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 runtime/    what starts and watches processes
                 serve       the store as a read-only registry
                 trace       spans of time to a trace for Perfetto, and to an explanation
-    conductors  pull load save bring owners run remove check mend prune fit: the only files that know the order
+    conductors  pull load save bring owners run exec remove check mend prune fit: the only files that know the order
     engine      opens, lends and closes what conductors use
     cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
     testing/    a registry of faults, for tests of whatever talks to registries; nothing else imports it
@@ -40,6 +40,7 @@ _HOMES = {
     "Checked": "mend",
     "Digest": "digest",
     "Engine": "engine",
+    "ExecOptions": "options",
     "Finished": "engine",
     "Image": "image",
     "Limits": "settings",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from aiodocker_lite.engine import Finished as Finished
     from aiodocker_lite.image import Image as Image
     from aiodocker_lite.mend import Checked as Checked
+    from aiodocker_lite.options import ExecOptions as ExecOptions
     from aiodocker_lite.options import Mount as Mount
     from aiodocker_lite.options import RunOptions as RunOptions
     from aiodocker_lite.options import Streams as Streams
@@ -74,8 +76,8 @@ if TYPE_CHECKING:
     from aiodocker_lite.settings import Settings as Settings
 
 __all__ = [
-    "Checked", "Digest", "Engine", "Finished", "Image", "Limits", "Mount", "Platform", "Pruned", "Reference", "Removed",
-    "Room", "RunOptions", "Running", "Settings", "Streams", "errors", "events",
+    "Checked", "Digest", "Engine", "ExecOptions", "Finished", "Image", "Limits", "Mount", "Platform", "Pruned", "Reference",
+    "Removed", "Room", "RunOptions", "Running", "Settings", "Streams", "errors", "events",
 ]  # fmt: skip
 
 

@@ -105,6 +105,17 @@ class RunOptions:
             raise InvalidOption("mounts", f"{self.mounts!r} is not a tuple of mounts")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecOptions:
+    """Options of one more process in a container. None means: as its first process has it."""
+
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
+    user: str | None = None
+    workdir: str | None = None
+    terminal: bool = False
+    """A terminal in the place of the three standard streams."""
+
+
 @dataclass(frozen=True, slots=True)
 class Streams:
     """Standard streams of a container: a descriptor, a file, `subprocess.PIPE` or `DEVNULL`, or None

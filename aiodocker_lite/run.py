@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -15,11 +17,12 @@ from aiodocker_lite import events, subids
 from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
 from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage, StoreError
 from aiodocker_lite.events import Progress
+from aiodocker_lite.exec import execute
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
-from aiodocker_lite.options import RunOptions, Streams
-from aiodocker_lite.runtime.ladder import Ladder, probe
-from aiodocker_lite.runtime.launch import launch
+from aiodocker_lite.options import ExecOptions, RunOptions, Streams
+from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
+from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.network import write_network_files
 from aiodocker_lite.runtime.process import ContainerProcess
 from aiodocker_lite.runtime.terminal import Terminal
@@ -33,11 +36,22 @@ _DRAIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """How a container was started."""
+
+    rung: Rung
+    rootfs: Path
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """A container whose process runs."""
 
     container: Container
     process: ContainerProcess
+    bundle: Bundle
+    """How it was started."""
 
     @property
     def id(self) -> str:
@@ -71,6 +85,19 @@ class Running:
     def signal(self, number: int) -> None:
         """Send a signal to the container's first process."""
         self.process.signal(number)
+
+    @asynccontextmanager
+    async def exec(
+        self,
+        command: Sequence[str],
+        options: ExecOptions | None = None,
+        *,
+        streams: Streams | None = None,
+    ) -> AsyncIterator[ContainerProcess]:
+        """Start one more process in it, and have that killed when the block is left. Raises RunError."""
+        target = Target(self.process.pid, self.process.pidfd, self.bundle.rung, self.bundle.rootfs)
+        async with execute(self.bundle.spec, target, command, options, streams) as process:
+            yield process
 
     async def stop(self, *, grace: float = 10.0) -> int:
         """End it: SIGTERM, `grace` seconds, SIGKILL. Returns the exit code."""
@@ -136,7 +163,7 @@ async def start(
             stdout=streams.stdout,
             stderr=streams.stderr,
         ) as process:
-            yield Running(container, process)
+            yield Running(container, process, Bundle(ladder.rung, plan.root, spec))
         if process.returncode is not None and not container.remove:
             try:
                 store.containers.write_exit(container, process.returncode)

@@ -30,7 +30,20 @@ ROOMS = {
     "serve",
     "trace",
 }
-CONDUCTORS = {"pull", "load", "save", "bring", "owners", "run", "remove", "check", "mend", "prune", "fit"}
+CONDUCTORS = {
+    "pull",
+    "load",
+    "save",
+    "bring",
+    "owners",
+    "run",
+    "exec",
+    "remove",
+    "check",
+    "mend",
+    "prune",
+    "fit",
+}
 MAY_IMPORT = {
     **dict.fromkeys(WORDS, WORDS),
     **{room: WORDS | {room} for room in ROOMS},

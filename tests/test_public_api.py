@@ -9,7 +9,7 @@ import pytest
 import aiodocker_lite
 
 PUBLIC = [
-    "Checked", "Digest", "Engine", "Finished", "Image", "Limits", "Mount", "Platform", "Pruned", "Reference", "Removed", "Room", "RunOptions",
+    "Checked", "Digest", "Engine", "ExecOptions", "Finished", "Image", "Limits", "Mount", "Platform", "Pruned", "Reference", "Removed", "Room", "RunOptions",
     "Running", "Settings", "Streams", "errors", "events",
 ]  # fmt: skip
 

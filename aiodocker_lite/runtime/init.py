@@ -8,7 +8,8 @@ of the next, each killed by the kernel when its parent dies:
                    kernel kills whatever is left, whoever that has become meanwhile
     the first      makes the file system, gives up rights, becomes the command; process 1 inside
 
-Without namespaces there is no keeper. `job` comes from the engine as `marshal`; answers go to it
+Without namespaces there is no keeper. A process that joins a container that runs (`exec`) is the first of
+a job with a ``target``: it has a starter and no keeper, and takes the root that is there. `job` comes from the engine as `marshal`; answers go to it
 by `report`.
 """
 
@@ -19,7 +20,7 @@ import os
 import sys
 
 from aiodocker_lite import syscalls
-from aiodocker_lite.runtime import command, identity, lesser, mounts
+from aiodocker_lite.runtime import command, identity, joining, lesser, mounts
 from aiodocker_lite.runtime.report import Engine, Failed, reason_of, step
 
 TYPE_CHECKING = False  # `typing` is slow to import
@@ -61,6 +62,8 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
     _die_with_parent()
     if os.getppid() != job["parent"]:
         os._exit(_ENGINE_FAILED)
+    if "target" in job:
+        _join(job, engine, console)
     if job["rung"] == "user-namespaces":
         with step("creating a user namespace"):
             syscalls.unshare(syscalls.CLONE_NEWUSER)
@@ -72,6 +75,17 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
         _fork_and_wait(engine)
         with step("creating a pid namespace"):
             syscalls.unshare(syscalls.CLONE_NEWPID)
+    parent = _fork_and_wait(engine, adopts=not _has_namespaces(job))
+    _become_container(job, engine, parent, console)
+
+
+def _join(job: dict[str, Any], engine: Engine, console: ModuleType | None) -> NoReturn:
+    # Nobody inside may look into this process when it comes (X01).
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    if _has_namespaces(job):
+        joining.join(job["target"])
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        _die_with_parent()  # new credentials made the kernel forget both
     parent = _fork_and_wait(engine, adopts=not _has_namespaces(job))
     _become_container(job, engine, parent, console)
 
@@ -142,7 +156,8 @@ def _become_container(
     root = _make_root(job, spec)
     if console and terminal < 0:
         terminal = _open_terminal(console, engine, process, "/dev/pts/ptmx")
-        console.show_as_console(root, terminal)
+        if "target" not in job:
+            console.show_as_console(root, terminal)
     user = _ask_for_user(root, engine, process["user"].get("username", ""))
     environment = command.environment_of(process["env"], user["home"])
     command.go_to(root, process["cwd"])
@@ -163,6 +178,8 @@ def _become_container(
 
 def _make_root(job: dict[str, Any], spec: dict[str, Any]) -> int:
     """Make the file system, and make it this process's; returns it open."""
+    if "target" in job:
+        return _root_there(job)
     if not _has_namespaces(job):
         root = lesser.open_tree_of(job["rootfs"])
         lesser.copy_files(root, spec["mounts"])
@@ -177,6 +194,16 @@ def _make_root(job: dict[str, Any], spec: dict[str, Any]) -> int:
     mounts.mount_all(root, spec["mounts"])
     mounts.hide(root, spec["linux"]["maskedPaths"], spec["linux"]["readonlyPaths"])
     mounts.enter(root, read_only=spec["root"]["readonly"])
+    return root
+
+
+def _root_there(job: dict[str, Any]) -> int:
+    if _has_namespaces(job):
+        return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if job["rung"] == "none":
+        return lesser.open_tree_of(job["rootfs"])
+    root = joining.open_root(job["target"])
+    lesser.change_root(root)
     return root
 
 

@@ -11,6 +11,7 @@ import struct
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -70,6 +71,44 @@ class Identity(Protocol):
 ResolveUser = Callable[[str, bytes, bytes], Identity]
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A container that runs, for who joins it."""
+
+    pid: int
+    pidfd: int
+    """Of its first process; it stays the caller's."""
+    rung: Rung
+    rootfs: Path
+    """Where its root file system is, for a rung without a root of its own."""
+
+
+@asynccontextmanager
+async def join(
+    spec: dict[str, Any],
+    target: Target,
+    *,
+    resolve_user: ResolveUser,
+    stdin: Stdio = subprocess.DEVNULL,
+    stdout: Stdio = None,
+    stderr: Stdio = None,
+) -> AsyncIterator[ContainerProcess]:
+    """Start one more process in a container; the block begins once it executes, and ends it.
+
+    Of the spec, what is said of a process counts. Raises what `launch` raises.
+    """
+    job = {
+        "spec": spec,
+        "rung": str(target.rung),
+        "parent": os.getpid(),
+        "target": {"pid": target.pid, "pidfd": target.pidfd},
+        "rootfs": {"root": str(target.rootfs)},
+    }
+    streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+    async with _running(job, spec, resolve_user, streams, grace=0) as process:
+        yield process
+
+
 @asynccontextmanager
 async def launch(
     spec: dict[str, Any],
@@ -91,13 +130,27 @@ async def launch(
     `resolve_user` raises.
     """
     job = _job(spec, rootfs, rung)
+    streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+    async with _running(job, spec, resolve_user, streams, grace=grace) as process:
+        yield process
+
+
+@asynccontextmanager
+async def _running(
+    job: dict[str, Any],
+    spec: dict[str, Any],
+    resolve_user: ResolveUser,
+    streams: dict[str, Stdio],
+    *,
+    grace: float,
+) -> AsyncIterator[ContainerProcess]:
+    if spec["process"]["terminal"]:
+        streams = dict.fromkeys(streams, subprocess.DEVNULL)
     ours, theirs = socket.socketpair()
     with ours:
         talk = _Conversation(ours)
         with theirs:
-            if spec["process"]["terminal"]:
-                stdin = stdout = stderr = subprocess.DEVNULL
-            process = await _spawn(job, theirs, rung, stdin=stdin, stdout=stdout, stderr=stderr)
+            process = await _spawn(job, theirs, **streams)
         async with _killed_on_error(process):
             container = await _begin(talk, process, spec, resolve_user)
     try:
@@ -147,7 +200,7 @@ def _without_capability(spec: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 async def _spawn(
-    job: dict[str, Any], theirs: socket.socket, rung: Rung, *, stdin: Stdio, stdout: Stdio, stderr: Stdio
+    job: dict[str, Any], theirs: socket.socket, *, stdin: Stdio, stdout: Stdio, stderr: Stdio
 ) -> Process:
     job_fd = os.memfd_create("job")
     try:
@@ -156,6 +209,8 @@ async def _spawn(
         os.lseek(job_fd, 0, os.SEEK_SET)
         with guarded_interpreter() as python:
             fds = [theirs.fileno(), job_fd, *([python.fd] if python.fd >= 0 else [])]
+            if "target" in job:
+                fds.append(job["target"]["pidfd"])
             numbers = (str(number) for number in (theirs.fileno(), job_fd, python.fd))
             return await anyio.open_process(
                 python.command(_INIT, *numbers),

@@ -86,6 +86,11 @@ def enter_chroot(root: int) -> None:
             _unlink(name, directory)
             devices.make_node(name, directory)
         os.close(directory)
+    change_root(root)
+
+
+def change_root(root: int) -> None:
+    """Make an open directory this process's root."""
     with step("changing the root directory"):
         os.fchdir(root)
         os.chroot(".")

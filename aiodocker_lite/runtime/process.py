@@ -25,8 +25,8 @@ class ContainerProcess:
         self._process = process
         self.terminal = terminal
         """What it has for all three streams, if that was asked for."""
-        # Not the number but this names the process: numbers are used again.
-        self._pidfd = pidfd
+        self.pidfd = pidfd
+        """Not the number but this names the process: numbers are used again. -1 when it has ended."""
         self.pid = pid
         """Its number on the host."""
 
@@ -58,10 +58,10 @@ class ContainerProcess:
 
     def signal(self, number: int) -> None:
         """Send a signal to the container's first process; one that has ended is no error."""
-        if self._pidfd < 0:
+        if self.pidfd < 0:
             return
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, number)
+            signal.pidfd_send_signal(self.pidfd, number)
 
     async def stop(self, *, grace: float) -> int:
         """End it: ask with SIGTERM, wait for so many seconds, kill. Returns the exit code."""
@@ -86,7 +86,7 @@ class ContainerProcess:
 
     def close(self) -> None:
         """Let go of what names the process: it has ended."""
-        os.close(self._pidfd)
-        self._pidfd = -1
+        os.close(self.pidfd)
+        self.pidfd = -1
         if self.terminal:
             self.terminal.close()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
@@ -22,16 +22,19 @@ from anyio.abc import ByteReceiveStream
 from aiodocker_lite.bundle import build_spec
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import EngineError
+from aiodocker_lite.exec import execute
 from aiodocker_lite.manifest import ImageConfig, RunDefaults
-from aiodocker_lite.options import Mount, RunOptions
+from aiodocker_lite.options import ExecOptions, Mount, RunOptions, Streams
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
-from aiodocker_lite.runtime.launch import launch
+from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.network import write_network_files
 from aiodocker_lite.runtime.process import ContainerProcess
 from aiodocker_lite.snapshot import RootfsPlan, flatten, plan_rootfs
 from aiodocker_lite.users import resolve_user
 
+Joined = AbstractAsyncContextManager[ContainerProcess]
+Join = Callable[..., Joined]
 HOSTNAME = "0123456789ab"
 
 
@@ -108,24 +111,51 @@ async def run(
     **more: Any,
 ) -> Outcome:
     """Run a container to its end."""
-    found = {"out": b"", "err": b""}
-
-    async def collect(name: str, stream: ByteReceiveStream) -> None:
-        async for chunk in stream:
-            found[name] += chunk
-
     stdin = DEVNULL if input is None else PIPE
     async with started(layers, container, command, **{"stdin": stdin, **more}) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(collect, "out", process.stdout)
+        return await outcome(process, input)
+
+
+async def outcome(process: ContainerProcess, input: bytes | None = None) -> Outcome:
+    """Feed a process, and read it to its end."""
+    found = {"out": b"", "err": b""}
+
+    async def collect(name: str, stream: ByteReceiveStream | None) -> None:
+        if stream is not None:
+            async for chunk in stream:
+                found[name] += chunk
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(collect, "out", process.stdout)
+        if process.terminal is None:
             tasks.start_soon(collect, "err", process.stderr)
-            if process.stdin is not None and input is not None:
-                await process.stdin.send(input)
+        if process.stdin is not None and input is not None:
+            await process.stdin.send(input)
+            if process.terminal is None:
                 await process.stdin.aclose()
-        code = await process.wait()
-    return Outcome(code, found["out"].decode(), found["err"].decode())
+    return Outcome(await process.wait(), found["out"].decode(), found["err"].decode())
+
+
+@asynccontextmanager
+async def joinable(
+    layers: Sequence[Path],
+    container: Path,
+    command: Sequence[str],
+    *,
+    options: RunOptions | None = None,
+    image: ImageConfig | None = None,
+) -> AsyncIterator[Join]:
+    """A container that runs, and what starts one more process in it."""
+    ladder = probe(container.parent)
+    spec, plan = prepare(layers, container, command, options or RunOptions(), image or image_config(), ladder)
+    async with launch(spec, plan, ladder.rung, resolve_user=resolve_user, stdout=DEVNULL, grace=0) as first:
+
+        def join(command: Sequence[str], options: ExecOptions | None = None, **streams: Any) -> Joined:
+            target = Target(first.pid, first.pidfd, ladder.rung, plan.root)
+            given = Streams(**{"stdout": PIPE, "stderr": PIPE, **streams})
+            return execute(spec, target, command, options, given)
+
+        yield join
 
 
 async def perform(job: dict[str, Any]) -> None:
@@ -143,7 +173,15 @@ async def perform(job: dict[str, Any]) -> None:
     answer: dict[str, Any] = {"rung": ladder.rung, "warnings": ladder.warnings, "cause": ladder.cause}
     answer["line"] = ladder.environment_line
     try:
-        answer |= asdict(await run(layers, container, job["command"], options=options, image=image))
+        if more := job.get("exec"):
+            first = ["/bin/sh", "-c", "echo >ready; exec sleep 1000"]
+            async with (
+                joinable(layers, container, first, options=options, image=image) as join,
+                join(job["command"], ExecOptions(**more)) as process,
+            ):
+                answer |= asdict(await outcome(process))
+        else:
+            answer |= asdict(await run(layers, container, job["command"], options=options, image=image))
     except EngineError as error:
         answer |= {"slug": error.slug, "message": str(error), "code": error.exit_code}
     print(json.dumps(answer))
