@@ -238,7 +238,7 @@ async def _download(layer: _Layer, ingest: Ingest, tools: Tools, progress: Progr
         progress(events.Retrying(f"layer {blob.digest.short}", str(error), pause))
 
     sharing = Sharing(settings.streams, settings.split_above, tools.downloads) if layer.in_parts else None
-    async with _downloading(blob, tools), anyio.create_task_group() as tasks:
+    async with _downloading(blob, ingest, tools), anyio.create_task_group() as tasks:
         progress(events.LayerStarted(blob.digest, blob.size, ingest.received))
         tasks.start_soon(ingest.flush_now_and_then)
         await fetch_blob(
@@ -255,12 +255,16 @@ async def _download(layer: _Layer, ingest: Ingest, tools: Tools, progress: Progr
 
 
 @asynccontextmanager
-async def _downloading(blob: Descriptor, tools: Tools) -> AsyncIterator[None]:
+async def _downloading(blob: Descriptor, ingest: Ingest, tools: Tools) -> AsyncIterator[None]:
     with span("slot", blob.digest.short):
         await tools.downloads.acquire()
     try:
-        with span("download", blob.digest.short, size=blob.size):
-            yield
+        kept = ingest.received
+        with span("download", blob.digest.short, size=blob.size) as facts:
+            try:
+                yield
+            finally:
+                facts["bytes"] = ingest.received - kept
     finally:
         tools.downloads.release()
 

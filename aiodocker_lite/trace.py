@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -44,6 +44,31 @@ _WINDOW, _GRAIN = 1.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """What a command had to do at the least, and with what."""
+
+    bytes: int
+    """That came from registries."""
+    rate: float
+    """Of the link in bytes per second, as far as it was seen; 0 where it is not known."""
+    cpu: float
+    cores: int
+    chain: float
+    """What one thread has to do for the layer that is the most work."""
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Seconds that the link, the cores and one layer need, each by itself."""
+        link = self.bytes / self.rate if self.rate else 0.0
+        return {"link": link, "cores": self.cpu / self.cores, "layer": self.chain}
+
+    @property
+    def seconds(self) -> float:
+        """No less can be had with these bytes, this link and these cores."""
+        return max(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Where the time of one command went; seconds."""
 
@@ -52,19 +77,7 @@ class Explanation:
     """By what bounded it; together they are `wall`."""
     path: tuple[tuple[str, float], ...]
     """What had to be waited for, in its order."""
-    bytes: int
-    """That came from registries."""
-    rate: float
-    """Of the link in bytes per second, as far as it was seen."""
-    cpu: float
-    cores: int
-    chain: float
-    """What one thread has to do for the layer that is the most work."""
-
-    @property
-    def limit(self) -> float:
-        """No less can be had with these bytes, this link and these cores."""
-        return max(self.bytes / self.rate if self.rate else 0, self.cpu / self.cores, self.chain)
+    limit: Limit
 
 
 # --- an explanation --------------------------------------------------------------------------
@@ -93,6 +106,14 @@ def explain(spans: Sequence[Span], begin: float, end: float, *, cpu: float, core
         wall=end - begin,
         shares=dict(sorted(shares.items(), key=lambda item: -item[1])),
         path=tuple(path),
+        limit=limit_of(spans, cpu=cpu, cores=cores),
+    )
+
+
+def limit_of(spans: Sequence[Span], *, cpu: float, cores: int) -> Limit:
+    """The least that all of this takes; `cpu` in seconds."""
+    arrivals = [span for span in spans if span.what == "bytes"]
+    return Limit(
         bytes=sum(int(span.facts["bytes"]) for span in arrivals),
         rate=_best_rate(arrivals),
         cpu=cpu,
@@ -163,23 +184,27 @@ def sentences(found: Explanation) -> Iterator[str]:
             yield f"  {share:<13}{100 * seconds / found.wall:4.0f} %{seconds:8.2f} s"
     steps = [f"{name} {seconds:.2f} s" for name, seconds in found.path if seconds >= found.wall / 50]
     yield f"Critical path: {', '.join(steps)}."
+    limit, least = found.limit, found.limit.parts
     parts = []
-    if found.rate:
-        parts.append(
-            f"{found.bytes / found.rate:.2f} s for {found.bytes / 1e6:.1f} MB at {found.rate / 1e6:.1f} MB/s"
-        )
-    parts.append(f"{found.cpu / found.cores:.2f} s of CPU on {found.cores} cores")
-    if found.chain:
-        parts.append(f"{found.chain:.2f} s for one layer")
-    yield f"Its limit is the largest of {', '.join(parts)}: it took {found.wall / found.limit:.2f} times as long."
+    if limit.rate:
+        came = f"{limit.bytes / 1e6:.1f} MB at {limit.rate / 1e6:.1f} MB/s"
+        parts.append(f"{least['link']:.2f} s for {came}")
+    parts.append(f"{least['cores']:.2f} s of CPU on {limit.cores} cores")
+    if limit.chain:
+        parts.append(f"{least['layer']:.2f} s for one layer")
+    times = found.wall / limit.seconds
+    yield f"Its limit is the largest of {', '.join(parts)}: it took {times:.2f} times as long."
     yield f"What would help most: {_HELP[next(iter(found.shares), OTHER)]}."
 
 
 # --- a trace ---------------------------------------------------------------------------------
 
 
-def chrome_trace(spans: Sequence[Span], begin: float, title: str) -> dict[str, Any]:
-    """All spans as a document that chrome://tracing and ui.perfetto.dev open; `begin` is its zero."""
+def chrome_trace(spans: Sequence[Span], begin: float, title: str, limit: Limit) -> dict[str, Any]:
+    """All spans as a document that chrome://tracing and ui.perfetto.dev open; `begin` is its zero.
+
+    The limit is among what viewers show as facts about the whole.
+    """
     tracks: dict[str, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: (span.begin, -span.end)):
         if span.what != "bytes":
@@ -192,7 +217,7 @@ def chrome_trace(spans: Sequence[Span], begin: float, title: str) -> dict[str, A
             events.append(_named("thread_name", thread, name))
             events.extend(_event(span, thread, begin) for span in lane)
     events.extend(_arrival(span, begin) for span in spans if span.what == "bytes" and span.seconds)
-    return {"traceEvents": events, "displayTimeUnit": "ms"}
+    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": asdict(limit)}
 
 
 def _track(span: Span) -> str:

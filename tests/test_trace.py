@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiodocker_lite.spans import Fact, Span, listening, span
-from aiodocker_lite.trace import Explanation, chrome_trace, explain, sentences
+from aiodocker_lite.trace import Explanation, Limit, chrome_trace, explain, sentences
 from tests.fakes.traces import assert_they_nest
 
 
@@ -106,7 +106,7 @@ def test_the_limit_is_the_largest_of_link_cores_and_one_layer(
     spans: list[Span], cpu: float, limit: float
 ) -> None:
     """The link's rate is what it was at best for one second."""
-    assert explained(*spans, cpu=cpu).limit == pytest.approx(limit)
+    assert explained(*spans, cpu=cpu).limit.seconds == pytest.approx(limit)
 
 
 def test_a_reader_is_told_the_largest_part_first_and_what_would_help() -> None:
@@ -131,6 +131,7 @@ def test_a_reader_is_told_the_largest_part_first_and_what_would_help() -> None:
     ]  # fmt: skip
 
 
+LIMIT = Limit(bytes=0, rate=0, cpu=1, cores=2, chain=0)
 MOMENTS = st.floats(0, 10).map(lambda seconds: 1000 + seconds)
 
 
@@ -143,7 +144,7 @@ def test_spans_on_one_line_lie_within_each_other_or_behind(times: list[tuple[flo
     """Viewers draw nothing else; what overlaps otherwise gets a line of its own."""
     spans = [Span(what, "aa", min(one, two), max(one, two), {}) for one, two, what in times]
     spans += [unpack(1001, 1009), unpack(1009, 1010, "bb")]
-    events: list[dict[str, Any]] = chrome_trace(spans, 1000, "a pull")["traceEvents"]
+    events: list[dict[str, Any]] = chrome_trace(spans, 1000, "a pull", LIMIT)["traceEvents"]
     lines = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
     drawn = [e for e in events if e["ph"] == "X"]
     assert len(drawn) == len(spans)
@@ -153,5 +154,13 @@ def test_spans_on_one_line_lie_within_each_other_or_behind(times: list[tuple[flo
 
 def test_bytes_are_a_curve() -> None:
     """A counter for each layer, in megabytes per second."""
-    events = chrome_trace(came_evenly(0, 1, 10_000_000), 0, "a pull")["traceEvents"]
+    events = chrome_trace(came_evenly(0, 1, 10_000_000), 0, "a pull", LIMIT)["traceEvents"]
     assert {(e["name"], e["args"]["MB/s"]) for e in events if e["ph"] == "C"} == {("layer aa MB/s", 10.0)}
+
+
+def test_a_trace_says_what_limits_it() -> None:
+    """All that the formula needs, as facts about the whole."""
+    limit = Limit(bytes=30, rate=10, cpu=4, cores=2, chain=1)
+    facts = chrome_trace([], 0, "a pull", limit)["otherData"]
+    assert Limit(**facts) == limit
+    assert (limit.parts, limit.seconds) == ({"link": 3, "cores": 2, "layer": 1}, 3)

@@ -73,13 +73,20 @@ def _with_start(spans: Sequence[Span], started: float) -> list[Span]:
 def _explain(spans: Sequence[Span], started: float) -> None:
     from aiodocker_lite.trace import explain, sentences
 
-    used = os.times()
-    cpu = used.user + used.system + used.children_user + used.children_system
-    cores = len(os.sched_getaffinity(0))
-    found = explain(spans, started, time.monotonic(), cpu=cpu, cores=cores)
+    found = explain(spans, started, time.monotonic(), cpu=_cpu_seconds(), cores=_cores())
     with suppress(OSError):  # nobody listens any more, and the image is there all the same
         for line in sentences(found):
             print(printable(line), file=sys.stderr)  # noqa: T201
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of all that it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _check(file: Path) -> None:
@@ -97,6 +104,7 @@ def _check(file: Path) -> None:
 
 def _write_trace(file: Path, spans: Sequence[Span], started: float) -> None:
     """In the place of what is there: it may be a pipe, or a link such as /dev/stdout. Raises OSError."""
-    from aiodocker_lite.trace import chrome_trace
+    from aiodocker_lite.trace import chrome_trace, limit_of
 
-    file.write_text(json.dumps(chrome_trace(spans, started, "aiodocker-lite")))
+    limit = limit_of(spans, cpu=_cpu_seconds(), cores=_cores())
+    file.write_text(json.dumps(chrome_trace(spans, started, "aiodocker-lite", limit)))

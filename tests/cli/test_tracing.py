@@ -75,6 +75,22 @@ async def test_a_pull_that_is_interrupted_has_a_trace_too(root: Path, tmp_path: 
     assert request["args"]["bytes"] == 0
 
 
+async def test_what_an_earlier_pull_left_was_not_fetched(adl: Adl, root: Path, tmp_path: Path) -> None:
+    """A download's bytes are those that came, and so are the limit's."""
+    file, app = tmp_path / "trace.json", image(layer({"file": noise(100_000)}))
+    blob = app.layers[0]
+    part = root / "ingest" / f"sha256-{blob.digest.hex}"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(blob.raw[:60_000])
+    async with FakeRegistry() as registry:
+        registry.add("app", "latest", app)
+        words = ["pull", "-q", "--trace", str(file), f"{registry.address}/app"]
+        assert (await anyio.to_thread.run_sync(lambda: adl(*words))).code == 0
+    (facts,) = (span["args"] for span in spans_in(file) if span["name"] == "download")
+    assert (facts["size"], facts["bytes"]) == (len(blob.raw), len(blob.raw) - 60_000)
+    assert json.loads(file.read_bytes())["otherData"]["bytes"] == len(blob.raw) - 60_000
+
+
 @pytest.mark.parametrize("verb", ["pull", "load"])
 def test_a_trace_that_cannot_be_written_is_refused_before_anything_is_done(
     adl: Adl, names: Names, tmp_path: Path, verb: str
