@@ -4,6 +4,9 @@ python -m benchmarks run --json FILE    measure, as root; --help lists what can 
 python -m benchmarks table FILE...      medians and ratios in Markdown, of such files
 python -m benchmarks plot FILE...       FILE.svg for each of them
 python -m benchmarks confinement        what walls and limits around unpacking cost
+
+Exits with 0, with 1 where something failed that is ours or the machine's, with 2 for what was asked
+wrongly, and with 128 and its number for a signal.
 """
 
 from __future__ import annotations
@@ -14,27 +17,25 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import aiodocker_lite
 from benchmarks import confinement, filesystem, plot, report
-from benchmarks.images import RECIPES, Image, ensure
+from benchmarks.images import Image, ensure
+from benchmarks.interrupts import hold, interruptible
 from benchmarks.machine import facts
 from benchmarks.measure import Bench, Run, Scenario
 from benchmarks.network import Link, Network, enter, network, registry
-from benchmarks.peers import OURS, PEERS, Peer
+from benchmarks.options import KINDS, Parser, add_run_options, part_of
+from benchmarks.peers import OURS, PEERS, PROGRAM, Peer
 
-_KINDS = {"up-to-date": "again", "run": "run", "live": "live"}
-"""What is done with the tiny image; all other names are of images, for cold pulls."""
-_DEFAULT = "large,large-zstd,small,many,one,tiny,up-to-date,run,live"
 _NEEDED = (
     *("curl", "docker-registry", "gzip", "ip", "losetup", "mkfs.ext4", "mmdebstrap", "mount", "openssl"),
     *("skopeo", "sync", "zstd"),
@@ -42,14 +43,17 @@ _NEEDED = (
 
 
 def main() -> None:
+    hold()
     if sys.argv[1:2] == ["confinement"]:
         confinement.main(sys.argv[2:])
         return
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _run_arguments(commands.add_parser("run", help="measure"))
+    run = commands.add_parser("run", help="measure")
+    add_run_options(run)
+    run.set_defaults(does=_run, refuse=run.error)
     for name, does in (("table", _table), ("plot", _plot)):
         command = commands.add_parser(name, help=does.__doc__)
         command.add_argument("files", type=Path, nargs="+", metavar="FILE")
@@ -63,87 +67,73 @@ def main() -> None:
         sys.exit(f"this is no file of results: {type(error).__name__}: {error}")
 
 
-def _run_arguments(parser: argparse.ArgumentParser) -> None:
-    peers = ", ".join(peer.name for peer in PEERS)
-    images = ", ".join([*RECIPES, *_KINDS])
-    add = parser.add_argument
-    add("--images", default=_DEFAULT, help=f"of {images}; 100mb and 5gb show memory (default: {_DEFAULT})")
-    add("--image", action="append", default=[], metavar="NAME", help="a cold pull of NAME at --registry")
-    add("--registry", metavar="HOST", help="where --image is; without shaping, and not made by us")
-    add("--peers", help=f"of {peers}; aiodocker-lite is always there (default: all but variants and curl)")
-    add("--runs", type=int, default=5)
-    add("--link", type=_parse_link, metavar="RATE,DELAY", help="as 1gbit,20ms or 100mbit,5ms,1%%")
-    add("--json", type=Path, metavar="FILE", help="write every run there, after each")
-    add("--rootfs", type=Path, action="append", help="a tar as a layer of the large images, not mmdebstrap's")
-    add(
-        "--work",
-        type=Path,
-        default=Path("/var/tmp/aiodocker-lite-benchmarks"),
-        help="what is kept for next time",
-    )
-    parser.set_defaults(does=_run)
-
-
-def _parse_link(text: str) -> Link:
-    try:
-        return Link.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 # --- run ---------------------------------------------------------------------------------------
 
 
 def _run(arguments: argparse.Namespace) -> None:
     """Measure, and print the table."""
+    if bool(arguments.registry) != bool(arguments.image):
+        arguments.refuse("--image and --registry come together")
+    if arguments.registry and arguments.link:
+        arguments.refuse("--link shapes only the way to our own registry: leave out --registry")
     if os.geteuid() != 0:
         sys.exit("this needs root: for file systems, control groups, network namespaces and daemons")
     if missing := [name for name in _NEEDED if shutil.which(name) is None]:
         sys.exit(f"these programs are missing: {', '.join(missing)}")
-    if bool(arguments.registry) != bool(arguments.image):
-        sys.exit("--image and --registry come together")
-    if arguments.registry and arguments.link:
-        sys.exit("--link shapes only the way to our own registry: leave out --registry")
-    signal.signal(signal.SIGTERM, _interrupted)
-    filesystem.step_apart()
     wanted = _wanted_peers(arguments.peers)
+    present = [peer for peer in wanted if peer.missing() is None]
+    if OURS not in [peer.name for peer in present]:
+        sys.exit(f"there is no {PROGRAM}: install this checkout beside the Python that measures")
+    filesystem.step_apart()
     arguments.work.mkdir(parents=True, exist_ok=True)
     _lock(arguments.work)
     # As pip leaves an installed package: else each command of a checkout may compile it once more.
     compileall.compile_dir(Path(aiodocker_lite.__file__).parent, quiet=2)
     if arguments.rootfs:
         _use_rootfs(arguments.work, arguments.rootfs)
-    with ExitStack() as closing:
-        place = Network(None, None, arguments.registry)
-        if not arguments.registry:
-            place = closing.enter_context(network(arguments.link))
-            closing.enter_context(registry(arguments.work, place.server))
-        scenarios = _scenarios(arguments, place)
-        present = [peer for peer in wanted if peer.missing() is None]
-        runs: list[dict[str, object]] = []
-        result = {
-            "machine": facts(),
-            "peers": {peer.name: None if peer.missing() else peer.found_version() for peer in wanted},
-            "link": arguments.link and asdict(arguments.link),
-            "images": {scenario.image.name: asdict(scenario.image) for scenario in scenarios},
-            "scenarios": {
-                scenario.name: {"what": scenario.what, "image": scenario.image.name} for scenario in scenarios
-            },
-            "runs": runs,
-        }
-        for run in Bench(arguments.work, place).run_all(scenarios, present, arguments.runs):
-            runs.append(asdict(run))
+    result: dict[str, Any] = {
+        "machine": facts(),
+        "peers": {peer.name: peer.found_version() if peer in present else None for peer in wanted},
+        "images": {},
+        "scenarios": {},
+        "runs": [],
+    }
+    for link in dict.fromkeys(arguments.link or [None]):
+        for run in _runs(arguments, link, present, result):
+            result["runs"].append(asdict(run))
             _say(run)
             if arguments.json:
-                part = arguments.json.with_suffix(".part")
+                part = part_of(arguments.json)
                 part.write_text(json.dumps(result, indent=1))
                 part.replace(arguments.json)
     print()
     print(report.table(result))
+    failed = [run for run in result["runs"] if run["peer"].startswith(OURS) and run["error"]]
+    if failed:
+        sys.exit(
+            f"{len(failed)} of our own runs failed, the first of {failed[0]['scenario']}: {failed[0]['error']}"
+        )
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _runs(
+    arguments: argparse.Namespace, link: Link | None, peers: Sequence[Peer], result: dict[str, Any]
+) -> Iterator[Run]:
+    """All runs behind one link; what they are of is in `result` before the first."""
+    with ExitStack() as closing:
+        place = Network(None, None, arguments.registry)
+        if not arguments.registry:
+            place = closing.enter_context(network(link))
+            closing.enter_context(registry(arguments.work, place.server))
+        scenarios = _scenarios(arguments, place, link)
+        for scenario in scenarios:
+            result["images"][scenario.image.name] = asdict(scenario.image)
+            result["scenarios"][scenario.name] = {
+                "what": scenario.what,
+                "image": scenario.image.name,
+                "link": link and asdict(link),
+                "peers": [peer.name for peer in peers if scenario.command(peer)],
+            }
+        yield from Bench(arguments.work, place).run_all(scenarios, peers, arguments.runs)
 
 
 def _lock(work: Path) -> None:
@@ -159,25 +149,21 @@ def _say(run: Run) -> None:
     print(f"{run.scenario} {run.round + 1}: {run.peer}: {said}", file=sys.stderr, flush=True)
 
 
-def _wanted_peers(names: str | None) -> list[Peer]:
+def _wanted_peers(names: Sequence[str] | None) -> list[Peer]:
     if names is None:
         return [peer for peer in PEERS if peer.by_default]
-    wanted = {OURS, *names.split(",")}
-    if unknown := wanted - {peer.name for peer in PEERS}:
-        sys.exit(f"no such peer: {', '.join(sorted(unknown))}")
-    return [peer for peer in PEERS if peer.name in wanted]
+    return [peer for peer in PEERS if peer.name in {OURS, *names}]
 
 
-def _scenarios(arguments: argparse.Namespace, place: Network) -> list[Scenario]:
+def _scenarios(arguments: argparse.Namespace, place: Network, link: Link | None) -> list[Scenario]:
     if arguments.registry:
         return [Scenario(name, "pull", Image(name, name)) for name in arguments.image]
     push = partial(_push, server=place.server)
     found = []
-    for name in arguments.images.split(","):
-        if name not in _KINDS and name not in RECIPES:
-            sys.exit(f"no such image: {name}")
-        made = ensure("tiny" if name in _KINDS else name, arguments.work, push)
-        found.append(Scenario(name, _KINDS.get(name, "pull"), made))
+    for name in arguments.images:
+        with interruptible():
+            made = ensure("tiny" if name in KINDS else name, arguments.work, push)
+        found.append(Scenario(f"{name} at {link}" if link else name, KINDS.get(name, "pull"), made, link))
     return found
 
 
@@ -217,7 +203,9 @@ def _plot(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        sys.exit(128 + (interrupt.args or [2])[0])
     except FileNotFoundError as error:
         sys.exit(f"there is no {error.filename}")
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        sys.exit(str(error))

@@ -30,6 +30,8 @@ from aiodocker_lite.layer.pool import Job, Unpackers
 from aiodocker_lite.settings import Limits
 from benchmarks.filesystem import Disk, fresh_ext4, fresh_tmpfs
 from benchmarks.images import SMALL_FILES, small_files
+from benchmarks.interrupts import interruptible
+from benchmarks.options import Parser, count
 
 _CONFINED_START = pool._START
 _UNCONFINED_START = _CONFINED_START.replace("aiodocker_lite.layer.worker", "benchmarks.unconfined")
@@ -56,7 +58,8 @@ def measure(job: Job, start: str) -> Measured:
     """From the start of a worker to its end."""
     pool._START = start
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    anyio.run(_unpack, job)
+    with interruptible():
+        anyio.run(_unpack, job)
     wall = time.perf_counter() - began
     # The worker's copy may outlive it by a moment, and is ours then.
     with suppress(ChildProcessError):
@@ -100,19 +103,20 @@ def report(found: dict[str, list[Measured]]) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks confinement",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--runs", type=count, default=11)
     parser.add_argument("--on", choices=("ext4", "tmpfs"), default="ext4")
     parser.add_argument("--plain", action="store_true", help="the layer is not compressed")
     arguments = parser.parse_args(words)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     with tempfile.TemporaryDirectory(prefix="bench.", dir=os.environ.get("BENCH_DIR")) as name:
         work = Path(name)
-        layer = small_files(work)[0].read_bytes()
+        with interruptible():
+            layer = small_files(work)[0].read_bytes()
         blob = work / "blob"
         blob.write_bytes(layer if arguments.plain else gzip.compress(layer, 6, mtime=0))
         print(f"{SMALL_FILES} entries, {len(layer) >> 20} MB, {blob.stat().st_size >> 20} MB as they come")

@@ -22,6 +22,12 @@ def step_apart() -> None:
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
 
 
+def _run(*words: str | Path) -> str:
+    """What a command says, where the terminal's Ctrl-C does not reach it."""
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, start_new_session=True)
+    return done.stdout.strip()
+
+
 @dataclass(frozen=True)
 class Disk:
     """A mounted file system and, if it has one, the name of its block device."""
@@ -30,7 +36,7 @@ class Disk:
     device: str | None = None
 
     def sync(self) -> None:
-        subprocess.run(["sync", "--file-system", self.path], check=True)
+        _run("sync", "--file-system", self.path)
 
     def written(self) -> int:
         """Bytes that the device was sent since it exists."""
@@ -51,13 +57,11 @@ def fresh_ext4(work: Path, gigabytes: int = 24) -> Iterator[Disk]:
         closing.callback(image.unlink, missing_ok=True)
         with image.open("wb") as file:
             file.truncate(gigabytes << 30)
-        made = ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image)]
-        subprocess.run(made, check=True)
+        _run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
         # Straight to the disk: else what is synced is copied once more, which takes as long as to unpack it.
-        words = ["losetup", "--find", "--show", "--direct-io=on", str(image)]
-        device = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+        device = _run("losetup", "--find", "--show", "--direct-io=on", image)
         closing.callback(_detach, device, image)
-        subprocess.run(["mount", device, place], check=True)
+        _run("mount", device, place)
         closing.callback(unmount, place)
         disk = Disk(place, Path(device).name)
         disk.sync()
@@ -66,7 +70,7 @@ def fresh_ext4(work: Path, gigabytes: int = 24) -> Iterator[Disk]:
 
 def _detach(device: str, image: Path, patience: float = 60) -> None:
     """Until it is gone: the kernel keeps it while somebody looks at it, such as udev, or a mount namespace."""
-    subprocess.run(["losetup", "--detach", device], check=True)
+    _run("losetup", "--detach", device)
     backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
@@ -84,7 +88,7 @@ def fresh_tmpfs(work: Path) -> Iterator[Disk]:
     """Costs least by itself, so that what we add shows most."""
     place = work / "memory"
     place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g,nr_inodes=200k", "bench", place], check=True)
+    _run("mount", "-t", "tmpfs", "-o", "size=4g,nr_inodes=200k", "bench", place)
     try:
         yield Disk(place)
     finally:
@@ -95,7 +99,7 @@ def unmount(place: Path) -> None:
     """Unmount a place and all that a tool has left mounted below it, the deepest first."""
     mounts = [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for mount in reversed([mount for mount in mounts if mount.is_relative_to(place)]):
-        subprocess.run(["umount", mount], check=True)
+        _run("umount", mount)
 
 
 def count(roots: Sequence[Path]) -> int:

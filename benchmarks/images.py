@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path, PurePosixPath
 
 SMALL_FILES = 30_000
@@ -54,9 +54,23 @@ def packages(work: Path) -> list[Path]:
         include = [f"--include={names}"] if names else []
         part = layer.with_suffix(".part.tar")
         words = ["mmdebstrap", "--quiet", "--variant=minbase", *include, "bookworm", str(part)]
-        subprocess.run(words, check=True)
-        part.rename(layer)
+        try:
+            _make_root(words)
+            part.rename(layer)
+        finally:
+            part.unlink(missing_ok=True)
     return layers
+
+
+def _make_root(words: Sequence[str]) -> None:
+    with subprocess.Popen(words) as process:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.terminate()  # it has mounts to take down
+            raise
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} failed")
 
 
 def small_files(work: Path) -> list[Path]:
@@ -86,18 +100,19 @@ def many_layers(work: Path) -> list[Path]:
     return layers
 
 
-def one_layer(megabytes: int) -> Callable[[Path], list[Path]]:
-    """One layer of files of 4 MB, which compress to a half."""
+def large_files(*sizes: int) -> Callable[[Path], list[Path]]:
+    """Layers of so many megabytes, in files of 4 MB which compress to a half."""
 
     def make(work: Path) -> list[Path]:
-        chance = random.Random(_SEED)
-        layer = work / f"one{megabytes}.tar"
-        with _layer(layer) as archive:
-            for number in range(megabytes // 4):
-                if number % 64 == 0:
-                    _add(archive, f"data{number // 64}")
-                _add(archive, f"data{number // 64}/{number}", _half_noise(chance, 4_000_000))
-        return [layer]
+        chance, numbers = random.Random(_SEED), count()
+        layers = [work / f"files{megabytes}-{number}.tar" for number, megabytes in enumerate(sizes)]
+        for layer, megabytes in zip(layers, sizes, strict=True):
+            with _layer(layer) as archive:
+                for number in islice(numbers, megabytes // 4):
+                    if number % 64 == 0:
+                        _add(archive, f"data{number // 64}")
+                    _add(archive, f"data{number // 64}/{number}", _half_noise(chance, 4_000_000))
+        return layers
 
     return make
 
@@ -186,12 +201,12 @@ RECIPES: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
     "large-zstd": (packages, "zstd"),
     "small": (small_files, "gzip"),
     "many": (many_layers, "gzip"),
-    "one": (one_layer(1000), "gzip"),
+    "one": (large_files(1000), "gzip"),
     "tiny": (tiny, "gzip"),
     "noise": (noise(200, 50, 50), "gzip"),
     "noise-1gb": (noise(500, 300, 200), "gzip"),
-    "100mb": (one_layer(100), "gzip"),
-    "5gb": (one_layer(5000), "gzip"),
+    "100mb": (large_files(*[20] * 5), "gzip"),
+    "huge": (large_files(*[1024] * 5), "gzip"),
 }
 """How the layers of each image are made, and how they are compressed."""
 
@@ -203,15 +218,16 @@ def ensure(name: str, work: Path, push: Callable[[Path, str], None]) -> Image:
         found = json.loads(known.read_text())
         return Image(**{**found, "blobs": tuple(found["blobs"])})
     make, compression = RECIPES[name]
-    layout = work / "layout"
-    shutil.rmtree(layout, ignore_errors=True)
-    layers = make(work)
-    image = write_layout(layout, name, layers, compression)
-    push(layout, image.reference)
-    shutil.rmtree(layout)
-    if make is not packages:  # these come from the network
-        for layer in layers:
-            layer.unlink()
+    making = work / "making"
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir()
+    try:
+        # Packages come from the network, so they are kept.
+        layers = make(work if make is packages else making)
+        image = write_layout(making / "layout", name, layers, compression)
+        push(making / "layout", image.reference)
+    finally:
+        shutil.rmtree(making)
     known.write_text(json.dumps(asdict(image)))
     return image
 

@@ -8,15 +8,17 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aiodocker_lite.trace import Limit
 from benchmarks.cgroup import Group, group
 from benchmarks.filesystem import Disk, count, fresh_ext4, unmount
 from benchmarks.images import Image
-from benchmarks.network import Network
+from benchmarks.interrupts import interruptible
+from benchmarks.network import Link, Network
 from benchmarks.peers import Peer
 from benchmarks.place import Command, Place
 
@@ -30,6 +32,7 @@ class Scenario:
     name: str
     what: str
     image: Image
+    link: Link | None = None
 
     def command(self, peer: Peer) -> Command | None:
         commands = {"pull": peer.pull, "again": peer.again, "run": peer.run, "live": peer.live}
@@ -38,7 +41,9 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds and bytes. `synced` is the wall time with a sync of the file system after the command."""
+    """Seconds and bytes. `synced` is the wall time with a sync of the file system after the command, and
+    `limit` what the link, the cores and one layer need at the least, where there is a trace that says so.
+    """
 
     scenario: str
     peer: str
@@ -50,6 +55,7 @@ class Run:
     fetched: int = 0
     written: int = 0
     entries: int | None = None
+    limit: Mapping[str, float] | None = None
     error: str | None = None
 
 
@@ -74,7 +80,8 @@ class Bench:
         empty = Run(scenario.name, peer.name, number)
         try:
             return self._run(scenario, peer, empty)
-        except (RuntimeError, subprocess.SubprocessError) as error:  # a daemon, the preparation, what is left
+        # A daemon, the preparation, what is left, a disk that is full.
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             return replace(empty, error=str(error))
 
     def _run(self, scenario: Scenario, peer: Peer, run: Run) -> Run:
@@ -97,6 +104,8 @@ class Bench:
                 _prepare(peer.pull(place), place)
             self._warm(scenario.image, peer)
             run = self._measure(command(place), place, cgroup, disk, run)
+            if run.error is None and place.trace.exists():
+                run = replace(run, limit=self._limit(place.trace, scenario.link))
             if run.error is None and scenario.what == "live":
                 said = json.loads((scratch / "output").read_text())
                 return replace(run, wall=said["seconds"], synced=said["seconds"])
@@ -132,6 +141,13 @@ class Bench:
             error=None if code == 0 else _why(code, place.scratch / "errors"),
         )
 
+    def _limit(self, trace: Path, link: Link | None) -> Mapping[str, float]:
+        """By the rate of the link that we made, and none without; to a foreign registry it is as it was seen."""
+        found = Limit(**json.loads(trace.read_text())["otherData"])
+        if self.network.client is not None:
+            found = replace(found, rate=link.rate if link else 0.0)
+        return found.parts
+
     def _check_trees(self, run: Run, place: Place, peer: Peer) -> Run:
         entries = count([path for pattern in peer.trees for path in place.disk.glob(pattern)])
         image = place.image
@@ -144,13 +160,11 @@ class Bench:
 
     def _warm(self, image: Image, peer: Peer) -> None:
         """The page cache has the program and the registry's blobs, for everyone."""
-        subprocess.run(peer.version, capture_output=True, check=False)
+        subprocess.run(peer.version, capture_output=True, check=False, start_new_session=True)
+        blobs = self.work / "registry/docker/registry/v2/blobs/sha256"
         for digest in image.blobs:
             hexadecimal = digest.partition(":")[2]
-            blob = (
-                self.work / f"registry/docker/registry/v2/blobs/sha256/{hexadecimal[:2]}/{hexadecimal}/data"
-            )
-            with blob.open("rb") as file:
+            with interruptible(), (blobs / hexadecimal[:2] / hexadecimal / "data").open("rb") as file:
                 while file.read(1 << 20):
                     pass
 
@@ -161,8 +175,11 @@ def _wait(process: subprocess.Popen[bytes], cgroup: Group, peak: list[int]) -> i
         with cgroup.watched() as seen:
             # Not `process.wait(TIMEOUT)`, which only looks every 50 ms.
             pidfd = os.pidfd_open(process.pid)
-            ended, _, _ = select.select([pidfd], [], [], TIMEOUT)
-            os.close(pidfd)
+            try:
+                with interruptible():
+                    ended, _, _ = select.select([pidfd], [], [], TIMEOUT)
+            finally:
+                os.close(pidfd)
         peak[0] = seen[0]
         return process.wait() if ended else None
     finally:
@@ -172,9 +189,16 @@ def _wait(process: subprocess.Popen[bytes], cgroup: Group, peak: list[int]) -> i
 
 
 def _prepare(words: Sequence[str], place: Place) -> None:
-    done = subprocess.run(
-        words, capture_output=True, text=True, check=False, preexec_fn=place.enter, timeout=TIMEOUT
-    )
+    with interruptible():
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=place.enter,
+            timeout=TIMEOUT,
+            start_new_session=True,
+        )
     if done.returncode:
         raise RuntimeError(f"the pull before it failed: {_last(done.stderr)}")
 

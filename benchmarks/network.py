@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.interrupts import interruptible
 
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -39,14 +42,25 @@ class Link:
         units = {"gbit": ("mbit", 1000.0), "mbit": ("mbit", 1.0), "ms": ("ms", 1.0), "%": ("loss", 0.01)}
         found = {"ms": 1.0}
         for part in text.split(","):
-            unit = next((unit for unit in units if part.endswith(unit)), None)
-            if unit is None:
-                raise ValueError(f"{part!r} is not a number of gbit, mbit, ms or %")
-            name, factor = units[unit]
-            found[name] = float(part.removesuffix(unit)) * factor
-        if "mbit" not in found:
+            number = re.fullmatch(r"(\d+(?:\.\d+)?)(gbit|mbit|ms|%)", part)
+            if number is None:
+                raise ValueError(f"{part!r} is not a number of gbit, mbit, ms or %: write 1gbit,20ms")
+            name, factor = units[number[2]]
+            found[name] = float(number[1]) * factor
+        if not found.get("mbit"):
             raise ValueError(f"{text!r} has no rate: write 1gbit,20ms")
+        if found.get("loss", 0) >= 1:
+            raise ValueError(f"{text!r} loses every packet")
         return cls(**found)
+
+    def __str__(self) -> str:
+        lost = f",{self.loss * 100:g}%" if self.loss else ""
+        return f"{self.mbit:g}mbit,{self.ms:g}ms{lost}"
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second."""
+        return self.mbit * 1e6 / 8
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,8 @@ class Network:
     def received(self) -> int:
         """Bytes that have come in by all interfaces."""
         at = ["-netns", self.client] if self.client else []
-        done = subprocess.run(["ip", *at, "-json", "-stats", "link"], capture_output=True, check=True)
+        words = ["ip", *at, "-json", "-stats", "link"]
+        done = subprocess.run(words, capture_output=True, check=True, start_new_session=True)
         links = [each for each in json.loads(done.stdout) if self.client or each["ifname"] != "lo"]
         return sum(int(each["stats64"]["rx"]["bytes"]) for each in links)
 
@@ -81,10 +96,14 @@ def enter(namespace: str | None) -> None:
 def namespaces(*names: str) -> Iterator[None]:
     with ExitStack() as closing:
         for name in names:
-            subprocess.run(["ip", "netns", "add", name], check=True)
-            closing.callback(subprocess.run, ["ip", "netns", "del", name], check=True)
-            subprocess.run(["ip", "-netns", name, "link", "set", "lo", "up"], check=True)
+            _ip("netns", "add", name)
+            closing.callback(_ip, "netns", "del", name)
+            _ip("-netns", name, "link", "set", "lo", "up")
         yield
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, start_new_session=True)
 
 
 @contextmanager
@@ -98,7 +117,9 @@ def network(link: Link | None) -> Iterator[Network]:
     with namespaces(client, server):
         words = [sys.executable, "-m", "benchmarks.relay", client, server]
         words += map(str, (link.mbit, link.ms, link.loss))
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as relay:
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as relay:
             try:
                 assert relay.stdout is not None
                 if relay.stdout.readline() != "ready\n":
@@ -114,7 +135,7 @@ def registry(work: Path, namespace: str | None) -> Iterator[None]:
     key, certificate = work / "registry.key", work / "registry.crt"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     words += ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(words, capture_output=True, check=True)
+    subprocess.run(words, capture_output=True, check=True, start_new_session=True)
     tls = f", tls: {{certificate: {certificate}, key: {key}}}"
     with ExitStack() as closing:
         for port, more in ((_PORT, ""), (TLS_PORT, tls)):
@@ -142,11 +163,14 @@ def serving(
         )
     try:
         deadline = time.monotonic() + 60
-        while subprocess.run(answers, capture_output=True, check=False, preexec_fn=enter).returncode:
+        while subprocess.run(
+            answers, capture_output=True, check=False, preexec_fn=enter, start_new_session=True
+        ).returncode:
             if process.poll() is not None or time.monotonic() > deadline:
                 last = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-3:])
                 raise RuntimeError(f"{words[0]} did not start: {last}")
-            time.sleep(0.05)
+            with interruptible():
+                time.sleep(0.05)
         yield
     finally:
         process.terminate()

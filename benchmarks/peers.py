@@ -77,6 +77,10 @@ def _unsynced(place: Place) -> list[str]:
     return ["env", "LD_PRELOAD=libeatmydata.so", *_OUR_PULL(place)]
 
 
+def _traced(place: Place) -> list[str]:
+    return [*_OUR_PULL(place), "--trace", str(place.trace)]
+
+
 def _live(place: Place) -> list[str]:
     return [sys.executable, "-m", "benchmarks.live", f"{place.disk}/adl", place.reference]
 
@@ -193,6 +197,14 @@ PEERS = (
         (PROGRAM, "eatmydata"),
         (PROGRAM, "--version"),
         pull=_unsynced,
+        trees=("adl/layers/sha256/*/fs",),
+        by_default=False,
+    ),
+    Peer(
+        "aiodocker-lite-traced",
+        (PROGRAM,),
+        (PROGRAM, "--version"),
+        pull=_traced,
         trees=("adl/layers/sha256/*/fs",),
         by_default=False,
     ),

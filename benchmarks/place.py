@@ -29,6 +29,11 @@ class Place:
         return f"{self.address}/{self.image.reference}"
 
     @property
+    def trace(self) -> Path:
+        """Where one of ourselves that is traced writes it."""
+        return self.scratch / "trace.json"
+
+    @property
     def is_plain(self) -> bool:
         """A registry of ours, or one like it: http without TLS."""
         return self.address.rpartition(":")[0] in {"localhost", "127.0.0.1", SERVER}

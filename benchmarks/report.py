@@ -13,15 +13,26 @@ OURS = "aiodocker-lite"
 FIGURES = "wall", "synced", "cpu", "memory", "fetched", "written"
 
 
+_LIMIT = (
+    "wall / limit: the limit of each run is the largest of bytes / link (none where it is not shaped), CPU seconds / cores "
+    "and the longest chain of work in one layer, all from its trace; in brackets, which of them it is."
+)
+
+
 @dataclass(frozen=True)
 class Row:
-    """Medians of a tool's runs, by figure, or why there are none; least and greatest of the wall time."""
+    """Medians of a tool's runs, by figure, or why there are none; least and greatest of the wall time.
+
+    `times` the limit were needed, which is the part of it called `bound`; both only of runs with a trace.
+    """
 
     peer: str
     runs: int
     medians: Mapping[str, float]
     least: float = 0.0
     greatest: float = 0.0
+    times: float | None = None
+    bound: str = ""
     error: str | None = None
 
 
@@ -47,7 +58,16 @@ def summary(peer: str, runs: Sequence[Mapping[str, Any]]) -> Row:
         return Row(peer, len(runs), {}, error=many + errors[0])
     walls = [float(run["wall"]) for run in runs]
     medians = {figure: statistics.median(float(run[figure]) for run in runs) for figure in FIGURES}
-    return Row(peer, len(runs), medians, min(walls), max(walls))
+    return Row(peer, len(runs), medians, min(walls), max(walls), *_limit(runs))
+
+
+def _limit(runs: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:
+    limits = [run["limit"] for run in runs]
+    if not all(limits):
+        return None, ""
+    times = [run["wall"] / max(run["limit"].values()) for run in runs]
+    parts = {part: statistics.median(limit[part] for limit in limits) for part in limits[0]}
+    return statistics.median(times), max(parts, key=lambda part: parts[part])
 
 
 def ratio(ours: Row | None, theirs: Row, figure: str) -> float | None:
@@ -69,7 +89,10 @@ def table(result: Mapping[str, Any]) -> str:
     ]
     absent = [peer for peer, version in result["peers"].items() if version is None]
     if absent:
-        parts.append(f"Not installed, so not measured: {', '.join(absent)}.")
+        parts.append(f"Absent, so not measured: {', '.join(absent)}.")
+    parts.append("`-`: this tool has no command for it.")
+    if any(run["limit"] for run in result["runs"]):
+        parts.append(_LIMIT)
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,14 +100,12 @@ def heading(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, Linux {machine['kernel']}; "
-        f"{machine['file_system']}; link: {_link(result['link'])}; commit {machine['commit']}. "
+        f"{machine['file_system']}; commit {machine['commit']}. "
         f"Memory is {machine['memory_is']}. Ratios are ours divided by theirs."
     )
 
 
-def _link(link: Mapping[str, float] | None) -> str:
-    if link is None:
-        return "not shaped"
+def _link(link: Mapping[str, float]) -> str:
     return f"{link['mbit']:g} Mbit/s, {link['ms']:g} ms there and back, {link['loss']:.1%} lost"
 
 
@@ -105,26 +126,47 @@ def title(result: Mapping[str, Any], scenario: str) -> str:
             f" ({len(image['blobs'])} {image['compression']} {layers}, {image['compressed'] / 1e6:,.0f} MB, "
         )
         size += f"unpacked {image['unpacked'] / 1e6:,.0f} MB, {image['apart']:,} entries)"
-    return f"{scenario}: {said}{size}"
+    link = f"; link: {_link(kind['link'])}" if kind["link"] else ""
+    return f"{scenario}: {said}{size}{link}"
 
 
 def scenario_table(result: Mapping[str, Any], scenario: str) -> str:
+    """Also of the tools that have no command for it; those that are absent have no row."""
     found = rows(result, scenario)
     ours = next((row for row in found if row.peer == OURS), None)
-    lines = [
-        "| | runs | wall | and synced | CPU | memory | fetched | written | wall, ours / theirs | CPU, ours / theirs |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+    heads = [
+        "wall",
+        "and synced",
+        "CPU",
+        "memory",
+        "fetched",
+        "written",
+        "wall, ours / theirs",
+        "CPU, ours / theirs",
     ]
+    if any(row.times for row in found):
+        heads.append("wall / limit")
+    lines = [["", "runs", *heads], ["---"] * (len(heads) + 2)]
     for row in found:
-        name = f"{row.peer} {result['peers'][row.peer]}"
-        if row.error:
-            cells = [f"failed: {' '.join(row.error.split()).replace('|', '/')}", *[""] * 7]
-        else:
-            cells = [_seconds(row.medians[figure]) for figure in ("wall", "synced", "cpu")]
-            cells += [f"{row.medians[figure] / 1e6:,.0f} MB" for figure in ("memory", "fetched", "written")]
-            cells += [_ratio(ratio(ours, row, figure)) for figure in ("wall", "cpu")]
-        lines.append(f"| {' | '.join([name, str(row.runs), *cells])} |")
-    return "\n".join(lines)
+        cells = [str(row.runs), *(_failure(row) if row.error else _figures(row, ours))]
+        lines.append([f"{row.peer} {result['peers'][row.peer]}", *cells])
+    for peer, version in result["peers"].items():
+        if version is not None and peer not in [row.peer for row in found]:
+            is_able = peer in result["scenarios"][scenario]["peers"]
+            lines.append([f"{peer} {version}", "0", *["not run" if is_able else "-"] * len(heads)])
+    width = len(heads) + 2
+    return "\n".join(f"| {' | '.join([*line, *[''] * width][:width])} |" for line in lines)
+
+
+def _failure(row: Row) -> list[str]:
+    return [f"failed: {' '.join(str(row.error).split()).replace('|', '/')}"]
+
+
+def _figures(row: Row, ours: Row | None) -> list[str]:
+    cells = [_seconds(row.medians[figure]) for figure in ("wall", "synced", "cpu")]
+    cells += [f"{row.medians[figure] / 1e6:,.0f} MB" for figure in ("memory", "fetched", "written")]
+    cells += [_ratio(ratio(ours, row, figure)) for figure in ("wall", "cpu")]
+    return [*cells, f"{row.times:.2f} ({row.bound})" if row.times else ""]
 
 
 def _seconds(seconds: float) -> str:

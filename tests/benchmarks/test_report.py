@@ -13,10 +13,12 @@ from benchmarks.network import Link
 OURS = report.OURS
 
 
-def ran(peer: str, wall: float, error: str | None = None, **more: float) -> dict[str, Any]:
+def ran(
+    peer: str, wall: float, error: str | None = None, limit: dict[str, float] | None = None
+) -> dict[str, Any]:
     """A run as JSON has it."""
-    figures = {"synced": wall, "cpu": 2 * wall, "memory": 5e7, "fetched": 3e6, "written": 4e6, **more}
-    return {"scenario": "tiny", "peer": peer, "wall": wall, "error": error, **figures}
+    figures = {"synced": wall, "cpu": 2 * wall, "memory": 5e7, "fetched": 3e6, "written": 4e6}
+    return {"scenario": "tiny", "peer": peer, "wall": wall, "error": error, "limit": limit, **figures}
 
 
 def result(*runs: dict[str, Any], **peers: str | None) -> dict[str, Any]:
@@ -25,9 +27,10 @@ def result(*runs: dict[str, Any], **peers: str | None) -> dict[str, Any]:
     return {
         "machine": {**machine, "commit": "abc", "memory_is": "anonymous"},
         "peers": {OURS: "0.1.0", "podman": "4.3.1", **peers},
-        "link": None,
         "images": {"tiny": image},
-        "scenarios": {"tiny": {"what": "pull", "image": "tiny"}},
+        "scenarios": {
+            "tiny": {"what": "pull", "image": "tiny", "link": None, "peers": [OURS, "podman", "crane"]}
+        },
         "runs": list(runs),
     }
 
@@ -60,10 +63,31 @@ def test_a_failed_run_leaves_nothing_to_compare(failed: str) -> None:
 def test_the_table_says_who_is_absent_and_what_the_machine_is() -> None:
     """All from the JSON."""
     table = report.table(result(ran(OURS, 0.25), ran("podman", 1.0), docker=None))
-    assert "Not installed, so not measured: docker." in table
+    assert "Absent, so not measured: docker." in table
     assert "8086, 1 cores" in table
     assert "| podman 4.3.1 | 1 | 1.00 s | 1.00 s | 2.00 s | 50 MB | 3 MB | 4 MB | 0.25 | 0.25 |" in table
     assert "| 250 ms | 250 ms | 500 ms |" in table
+
+
+def test_who_has_no_command_for_it_has_a_row_without_figures() -> None:
+    """A tool that could have been run, but was not, is another thing."""
+    table = report.table(
+        result(ran(OURS, 1.0), ran("podman", 1.0), crane="0.19", **{"skopeo-inspect": "1.9"})
+    )
+    assert f"| skopeo-inspect 1.9 | 0 {'| - ' * 8}|" in table
+    assert f"| crane 0.19 | 0 {'| not run ' * 8}|" in table
+    assert "`-`: this tool has no command for it." in table
+
+
+def test_a_traced_row_says_how_far_it_was_from_its_limit() -> None:
+    """The median of each run's own ratio, and what the limit is."""
+    limits = [{"link": 0.0, "cores": cores, "layer": 0.5} for cores in (1.0, 2.0, 0.1)]
+    traced = [ran("podman", 2.0, limit=limit) for limit in limits]
+    table = report.table(result(ran(OURS, 1.0), *traced))
+    assert "| CPU, ours / theirs | wall / limit |" in table
+    assert "| 0.50 | 0.50 | 2.00 (cores) |" in table
+    assert "wall / limit: the limit of each run is" in table
+    assert "wall / limit" not in report.table(result(ran(OURS, 1.0)))
 
 
 def test_the_plot_is_a_picture_with_a_bar_for_everyone_who_succeeded() -> None:
@@ -88,8 +112,10 @@ def test_a_link_is_a_rate_a_delay_and_losses(text: str, link: Link) -> None:
     assert Link.parse(text) == link
 
 
-@pytest.mark.parametrize("text", ["", "20ms", "fast", "1gbit,x ms"])
+@pytest.mark.parametrize(
+    "text", ["", "20ms", "fast", "1gbit,x ms", "0mbit", "-1mbit", "nanmbit", "1gbit,100%"]
+)
 def test_what_is_no_link_is_refused(text: str) -> None:
     """A rate is the least."""
-    with pytest.raises(ValueError, match=r"rate|number|float"):
+    with pytest.raises(ValueError, match=r"rate|number|packet"):
         Link.parse(text)

@@ -50,13 +50,31 @@ def test_an_image_is_pulled_by_us_and_by_another_tool(tmp_path: Path) -> None:
     assert not left_behind(tmp_path, harness.pid)
 
 
-def test_an_interrupted_benchmark_takes_everything_down(tmp_path: Path) -> None:
-    """After the first run, so that the second is on its way; SIGINT is ignored by what a shell starts behind it."""
+def by_default() -> None:
+    """What a shell starts in the background ignores SIGINT, and so does what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_benchmark_takes_everything_down(tmp_path: Path, number: signal.Signals) -> None:
+    """After the first run, so that the second is on its way; a second signal changes nothing."""
     words = [*HARNESS, f"--work={tmp_path}", "--runs=50"]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as harness:
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=by_default
+    ) as harness:
         assert harness.stderr is not None
         assert harness.stderr.readline().startswith("tiny 1: aiodocker-lite: ")
-        harness.send_signal(signal.SIGTERM)
-        harness.communicate()
-    assert harness.returncode == 130
+        for _ in range(2):
+            harness.send_signal(number)
+        assert harness.communicate()[1] == ""
+    assert harness.returncode == 128 + number
     assert not left_behind(tmp_path, harness.pid)
+
+
+def test_a_run_of_ours_that_failed_is_exit_code_1(tmp_path: Path) -> None:
+    """The table says it too, and why."""
+    words = [*HARNESS[:4], "--registry=127.0.0.1:1", "--image=none:1", "--peers=aiodocker-lite", "--runs=1"]
+    done = subprocess.run([*words, f"--work={tmp_path}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "| 1 | failed: " in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("1 of our own runs failed, the first of none:1: ")
