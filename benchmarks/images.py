@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
@@ -53,21 +54,23 @@ def packages(work: Path) -> list[Path]:
             continue
         include = [f"--include={names}"] if names else []
         part = layer.with_suffix(".part.tar")
-        words = ["mmdebstrap", "--quiet", "--variant=minbase", *include, "bookworm", str(part)]
+        words = ["mmdebstrap", "--quiet", "--variant=minbase", *include, "bookworm", "-"]
         try:
-            _make_root(words)
+            _write(part, words)
             part.rename(layer)
         finally:
             part.unlink(missing_ok=True)
     return layers
 
 
-def _make_root(words: Sequence[str]) -> None:
-    with subprocess.Popen(words) as process:
+def _write(path: Path, words: Sequence[str]) -> None:
+    """What a command says, to a file; one that has mounts and temporary files to remove is given the time."""
+    with path.open("wb") as file, subprocess.Popen(words, stdout=file, start_new_session=True) as process:
         try:
             process.wait()
         except KeyboardInterrupt:
-            process.terminate()  # it has mounts to take down
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()  # leaving the block does not, after an interrupt
             raise
     if process.returncode:
         raise RuntimeError(f"{' '.join(words)} failed")
