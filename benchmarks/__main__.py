@@ -19,7 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -99,26 +99,19 @@ def _run(arguments: argparse.Namespace) -> None:
         "runs": [],
     }
     for link in dict.fromkeys(arguments.link or [None]):
-        for run in _runs(arguments, link, present, result):
-            result["runs"].append(asdict(run))
-            _say(run)
-            if arguments.json:
-                part = part_of(arguments.json)
-                part.write_text(json.dumps(result, indent=1))
-                part.replace(arguments.json)
+        _measure(arguments, link, present, result)
     print()
     print(report.table(result))
     failed = [run for run in result["runs"] if run["peer"].startswith(OURS) and run["error"]]
     if failed:
-        sys.exit(
-            f"{len(failed)} of our own runs failed, the first of {failed[0]['scenario']}: {failed[0]['error']}"
-        )
+        first = f"the first of {failed[0]['scenario']}: {failed[0]['error']}"
+        sys.exit(f"{len(failed)} of our own runs failed, {first}")
 
 
-def _runs(
+def _measure(
     arguments: argparse.Namespace, link: Link | None, peers: Sequence[Peer], result: dict[str, Any]
-) -> Iterator[Run]:
-    """All runs behind one link; what they are of is in `result` before the first."""
+) -> None:
+    """All runs behind one link go into `result`, and what they are of before the first."""
     with ExitStack() as closing:
         place = Network(None, None, arguments.registry)
         if not arguments.registry:
@@ -133,7 +126,13 @@ def _runs(
                 "link": link and asdict(link),
                 "peers": [peer.name for peer in peers if scenario.command(peer)],
             }
-        yield from Bench(arguments.work, place).run_all(scenarios, peers, arguments.runs)
+        for run in Bench(arguments.work, place).run_all(scenarios, peers, arguments.runs):
+            result["runs"].append(asdict(run))
+            _say(run)
+            if arguments.json:
+                part = part_of(arguments.json)
+                part.write_text(json.dumps(result, indent=1))
+                part.replace(arguments.json)
 
 
 def _lock(work: Path) -> None:

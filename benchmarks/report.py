@@ -11,8 +11,7 @@ from typing import Any
 
 OURS = "aiodocker-lite"
 FIGURES = "wall", "synced", "cpu", "memory", "fetched", "written"
-
-
+_LINK = "at RATE,DELAY: so shaped is the way to the registry, with the delay there and back; else it is not shaped."
 _LIMIT = (
     "wall / limit: the limit of each run is the largest of bytes / link (none where it is not shaped), CPU seconds / cores "
     "and the longest chain of work in one layer, all from its trace; in brackets, which of them it is."
@@ -91,6 +90,8 @@ def table(result: Mapping[str, Any]) -> str:
     if absent:
         parts.append(f"Absent, so not measured: {', '.join(absent)}.")
     parts.append("`-`: this tool has no command for it.")
+    if any(kind["link"] for kind in result["scenarios"].values()):
+        parts.append(_LINK)
     if any(run["limit"] for run in result["runs"]):
         parts.append(_LIMIT)
     return "\n\n".join(parts) + "\n"
@@ -103,10 +104,6 @@ def heading(result: Mapping[str, Any]) -> str:
         f"{machine['file_system']}; commit {machine['commit']}. "
         f"Memory is {machine['memory_is']}. Ratios are ours divided by theirs."
     )
-
-
-def _link(link: Mapping[str, float]) -> str:
-    return f"{link['mbit']:g} Mbit/s, {link['ms']:g} ms there and back, {link['loss']:.1%} lost"
 
 
 def title(result: Mapping[str, Any], scenario: str) -> str:
@@ -126,8 +123,7 @@ def title(result: Mapping[str, Any], scenario: str) -> str:
             f" ({len(image['blobs'])} {image['compression']} {layers}, {image['compressed'] / 1e6:,.0f} MB, "
         )
         size += f"unpacked {image['unpacked'] / 1e6:,.0f} MB, {image['apart']:,} entries)"
-    link = f"; link: {_link(kind['link'])}" if kind["link"] else ""
-    return f"{scenario}: {said}{size}{link}"
+    return f"{scenario}: {said}{size}"
 
 
 def scenario_table(result: Mapping[str, Any], scenario: str) -> str:

@@ -87,6 +87,7 @@ def test_a_traced_row_says_how_far_it_was_from_its_limit() -> None:
     assert "| CPU, ours / theirs | wall / limit |" in table
     assert "| 0.50 | 0.50 | 2.00 (cores) |" in table
     assert "wall / limit: the limit of each run is" in table
+    assert "at RATE,DELAY" not in table
     assert "wall / limit" not in report.table(result(ran(OURS, 1.0)))
 
 
