@@ -8,7 +8,7 @@ The map. Arrows point down only: a room never imports another room, and what two
 a word, or a plain callable that a conductor passes in (`tests/test_architecture.py`).
 
     words       errors digest reference platforms manifest verify inflate removal events settings
-                syscalls subids image options copying sizes spans: what everybody speaks, standard library only
+                syscalls subids image options copying sizes spans ports: what everybody speaks, standard library only
                 (and the decompressors)
     rooms       registry/   everything that asks over HTTP
                 fetch/      one blob, however many requests it takes
@@ -19,6 +19,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 users       passwd and group of an image, read without trust
                 bundle      image configuration and options to an OCI runtime spec
                 runtime/    what starts and watches processes
+                network/    programs that connect a network namespace
                 serve       the store as a read-only registry
                 trace       spans of time to a trace for Perfetto, and to an explanation
     conductors  pull load save bring owners run exec remove check mend prune fit: the only files that know the order

@@ -48,6 +48,8 @@
     ├── WorkerNotStarted
     └── RunError               the container, or the way to it
         ├── IsolationUnavailable
+        ├── NetworkUnavailable
+        ├── NetworkFailed
         ├── NoSuchContainer
         ├── ContainerNameTaken
         ├── ContainerRunning
@@ -675,6 +677,25 @@ class IsolationUnavailable(RunError):
 
     slug = "isolation-unavailable"
     message = "isolation '{rung}' is not available here: {cause}"
+
+
+class NetworkUnavailable(RunError):
+    """Nothing here can make a network of its own for a container."""
+
+    needs: str
+
+    slug = "network-unavailable"
+    message = "a network of its own needs {needs}; or choose --network host or none"
+
+
+class NetworkFailed(RunError):
+    """A container's network could not be made."""
+
+    program: str
+    reason: str
+
+    slug = "network-failed"
+    message = "the network could not be made ({program}): {reason}"
 
 
 class NoSuchContainer(RunError, LookupError):

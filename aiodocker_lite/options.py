@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Literal, Self, TypeAlias
 
 from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.ports import Port
 
 PullPolicy: TypeAlias = Literal["always", "missing", "never"]
 """When an image is pulled: even if it is here (for one request where it is up to date), if it is not, or not at all."""
@@ -85,6 +86,9 @@ class RunOptions:
     name: str | None = None
     terminal: bool = False
     """A terminal in the place of the three standard streams."""
+    network: str | None = None
+    """``host``, ``none``, ``private`` or ``container:NAME``; None is the host's, or a private one with ports."""
+    publish: tuple[Port, ...] = ()
     remove: bool = False
     """Remove the container, with everything it wrote, when its process has ended."""
     require_isolation: bool = False

@@ -15,7 +15,7 @@ import aiodocker_lite
 PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
-    "options", "inflate", "removal", "copying", "subids", "sizes", "spans",
+    "options", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports",
 }  # fmt: skip
 ROOMS = {
     "registry",
@@ -27,6 +27,7 @@ ROOMS = {
     "users",
     "bundle",
     "runtime",
+    "network",
     "serve",
     "trace",
 }

@@ -56,6 +56,9 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
     with open("/proc/self/comm", "w") as name:  # noqa: PTH123 - pathlib is slow to import
         name.write("adl-watch")  # in lists of processes it would have the number of a descriptor
     console = _console_for(job["spec"]["process"])
+    own = {space["type"]: space for space in job["spec"]["linux"]["namespaces"]}
+    if "network" in own:
+        from aiodocker_lite.runtime import loopback
     # What is imported from here on would be the image's, sooner or later.
     sys.path.clear()
     sys.meta_path.clear()
@@ -66,9 +69,17 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
         _join(job, engine, console)
     if job["rung"] == "user-namespaces":
         with step("creating a user namespace"):
-            syscalls.unshare(syscalls.CLONE_NEWUSER)
-        engine.ask(say="write-id-maps")
+            if not _enter(own["user"], syscalls.CLONE_NEWUSER):
+                syscalls.unshare(syscalls.CLONE_NEWUSER)
+                engine.ask(say="write-id-maps")
         _die_with_parent()  # new credentials made the kernel forget it
+    if "network" in own:
+        with step("creating a network namespace"):
+            if not _enter(own["network"], syscalls.CLONE_NEWNET):
+                syscalls.unshare(syscalls.CLONE_NEWNET)
+                loopback.bring_up()
+                # Here and not later: nobody but the kernel can look into what comes after this process.
+                engine.ask(say="connect")
     if _has_namespaces(job):
         with step("creating a pid namespace"):
             syscalls.unshare(syscalls.CLONE_NEWPID)
@@ -77,6 +88,16 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
             syscalls.unshare(syscalls.CLONE_NEWPID)
     parent = _fork_and_wait(engine, adopts=not _has_namespaces(job))
     _become_container(job, engine, parent, console)
+
+
+def _enter(namespace: dict[str, Any], kind: int) -> bool:
+    """Enter the namespace that is named, if one is."""
+    if "path" not in namespace:
+        return False
+    fd = os.open(namespace["path"], os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.setns(fd, kind)
+    os.close(fd)
+    return True
 
 
 def _join(job: dict[str, Any], engine: Engine, console: ModuleType | None) -> NoReturn:

@@ -9,7 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,11 @@ class Identity(Protocol):
 
 
 ResolveUser = Callable[[str, bytes, bytes], Identity]
+Connect = Callable[[int], Awaitable[None]]
+
+
+async def _leave_alone(pid: int) -> None:
+    """A network namespace stays without a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ async def join(
         "rootfs": {"root": str(target.rootfs)},
     }
     streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-    async with _running(job, spec, resolve_user, streams, grace=0) as process:
+    async with _running(job, spec, resolve_user, _leave_alone, streams, grace=0) as process:
         yield process
 
 
@@ -119,19 +124,21 @@ async def launch(
     stdin: Stdio = subprocess.DEVNULL,
     stdout: Stdio = None,
     stderr: Stdio = None,
+    connect: Connect = _leave_alone,
     grace: float = 10.0,
 ) -> AsyncIterator[ContainerProcess]:
     """Start the process of a runtime spec on this rung of the ladder; the block begins once it executes.
 
     `resolve_user` is asked with the text of ``process.user.username`` and the image's passwd and
-    group. A spec that wants a terminal gets one in the place of all three streams. When the block is left and the process has not ended: SIGTERM, `grace` seconds,
+    group. `connect` is called with the number of a process in a network namespace that was made for the
+    spec, before anything executes. A spec that wants a terminal gets one in the place of all three streams. When the block is left and the process has not ended: SIGTERM, `grace` seconds,
     SIGKILL. Nothing outlives the engine, even if that is killed.
     Raises SetupFailed, CommandNotFound, CommandNotExecutable, InvalidOption, and what
     `resolve_user` raises.
     """
     job = _job(spec, rootfs, rung)
     streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-    async with _running(job, spec, resolve_user, streams, grace=grace) as process:
+    async with _running(job, spec, resolve_user, connect, streams, grace=grace) as process:
         yield process
 
 
@@ -140,6 +147,7 @@ async def _running(
     job: dict[str, Any],
     spec: dict[str, Any],
     resolve_user: ResolveUser,
+    connect: Connect,
     streams: dict[str, Stdio],
     *,
     grace: float,
@@ -152,7 +160,7 @@ async def _running(
         with theirs:
             process = await _spawn(job, theirs, **streams)
         async with _killed_on_error(process):
-            container = await _begin(talk, process, spec, resolve_user)
+            container = await _begin(talk, process, spec, resolve_user, connect)
     try:
         yield container
     finally:
@@ -306,7 +314,11 @@ class _Conversation:
 
 
 async def _begin(
-    talk: _Conversation, process: Process, spec: dict[str, Any], resolve_user: ResolveUser
+    talk: _Conversation,
+    process: Process,
+    spec: dict[str, Any],
+    resolve_user: ResolveUser,
+    connect: Connect,
 ) -> ContainerProcess:
     """Answer the child until it executes the command. Raises what the child could not do."""
     container: ContainerProcess | None = None
@@ -317,6 +329,9 @@ async def _begin(
             match message.get("say"):
                 case "write-id-maps":
                     await _write_id_maps(process.pid, spec)
+                    await talk.send(None)
+                case "connect":
+                    await connect(process.pid)
                     await talk.send(None)
                 case "find-user":
                     passwd, group = await talk.receive() or b"", await talk.receive() or b""
