@@ -30,6 +30,8 @@ WritingAt = Callable[[int], AbstractAsyncContextManager[Write]]
 """Opens the place where the bytes from an offset on go to; they are there when it is closed."""
 _ARRIVALS = 0.1
 """Seconds between two tellings of bytes that have come."""
+_FAST = 16e6
+"""Bytes per second of a stream that is not held back by its delay."""
 _PARTS = 4
 """Into how many parts for each stream the rest of a blob is divided: the first shall be whole soon."""
 
@@ -107,6 +109,7 @@ class _Download:
         self._on_retry = on_retry
         self._helpers = 0
         self._coming: set[_Feed] = set()
+        self._pace = 0.0
         self._one_ended = anyio.Event()
 
     async def next_part(self) -> Extent | None:
@@ -156,6 +159,8 @@ class _Download:
         """Fetch parts as long as there are slots; the first failure is the last."""
         try:
             while self._sharing and await self._is_more():
+                if self._is_crowded(self._sharing):
+                    return
                 with _slot(self._sharing.slots) as has_slot:
                     if not (has_slot and await self._help_once()):
                         return
@@ -192,6 +197,8 @@ class _Download:
                     yield stretch, write
             finally:
                 facts["bytes"] = feed.position - start
+                if feed.position > start:
+                    self._pace = feed.pace()
                 self._coming.remove(feed)
                 self._one_ended.set()
                 self._one_ended = anyio.Event()
@@ -200,6 +207,11 @@ class _Download:
         while self._sharing and self._missing and self._helpers < self._sharing.streams - 1:
             self._helpers += 1
             call_help()
+
+    def _is_crowded(self, sharing: Sharing) -> bool:
+        """Enough streams are there for all blobs together; more are for links on which each of them is slow."""
+        is_slow = 0 < self._pace < _FAST
+        return sharing.slots.borrowed_tokens >= sharing.streams and not is_slow
 
     def _take(self) -> Extent:
         """The first part that is missing; the whole gap for who is alone."""
@@ -211,7 +223,11 @@ class _Download:
             fair = rest // (_PARTS * self._sharing.streams)
             # Who has no help to expect does not stop so often to ask.
             is_alone = not self._helpers and self._sharing.slots.available_tokens < 1
-            size = min(size, most if is_alone else max(least, min(fair, most)))
+            if is_alone:
+                fair = most
+            elif not self._pace:
+                fair = least  # soon it is known how fast it goes
+            size = min(size, max(least, min(fair, most)))
         if start + size < end:
             self._missing.insert(0, (start + size, end))
         return start, start + size
@@ -258,9 +274,13 @@ class _Feed:
         if (missing := min(stretch.end, self.end) - self.position) > 0:
             raise RegistryUnavailable("the registry", f"the connection ended {missing} bytes early")
 
+    def pace(self) -> float:
+        """Bytes per second so far."""
+        return (self.reached - self._start) / max(monotonic() - self._begin, 1e-6)
+
     def seconds_left(self) -> float:
         """How long it goes on, if it goes on like this."""
-        return (self.end - self.reached) * (monotonic() - self._begin) / max(self.reached - self._start, 1)
+        return (self.end - self.reached) / max(self.pace(), 1e-6)
 
     async def _take(self, stretch: Stretch, write: Write, arrived: Callable[[int], None]) -> None:
         async for chunk in stretch:
