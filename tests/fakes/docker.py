@@ -6,16 +6,29 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fakes.processes import program
 
 
+@dataclass(frozen=True)
+class Client:
+    """What talks to a daemon."""
+
+    command: list[str]
+
+    def __call__(self, *arguments: str) -> str | None:
+        """What it says, or None where it fails."""
+        done = subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+
 @contextmanager
-def dockerd(directory: Path) -> Iterator[Callable[..., str | None]]:
-    """Start docker; yields its client, which gives None where docker fails."""
+def dockerd(directory: Path) -> Iterator[Client]:
+    """Start docker; yields its client."""
     short = Path(tempfile.mkdtemp(prefix="d"))  # a socket's path has at most 108 characters
     daemon = [
         program("dockerd"), f"--data-root={directory / 'docker'}", f"--exec-root={short}", f"--pidfile={short}/pid",
@@ -26,7 +39,7 @@ def dockerd(directory: Path) -> Iterator[Callable[..., str | None]]:
 
 
 @contextmanager
-def containerd(directory: Path) -> Iterator[Callable[..., str | None]]:
+def containerd(directory: Path) -> Iterator[Client]:
     """Start containerd, whose archives are those of a docker that keeps its images in it; yields `ctr`."""
     short = Path(tempfile.mkdtemp(prefix="c"))
     lines = (
@@ -43,17 +56,14 @@ def containerd(directory: Path) -> Iterator[Callable[..., str | None]]:
 
 
 @contextmanager
-def _running(daemon: list[str], client: list[str], short: Path) -> Iterator[Callable[..., str | None]]:
-    def call(*arguments: str) -> str | None:
-        done = subprocess.run([*client, *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
+def _running(daemon: list[str], command: list[str], short: Path) -> Iterator[Client]:
+    client = Client(command)
     with (short / "log").open("wb") as log, subprocess.Popen(daemon, stdout=log, stderr=log) as process:
         try:
-            while call("version") is None:
+            while client("version") is None:
                 assert process.poll() is None, (short / "log").read_text()
                 time.sleep(0.1)
-            yield call
+            yield client
         finally:
             process.terminate()
     with suppress(FileNotFoundError):
