@@ -32,9 +32,7 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.store import Store
-
-DAY = 24 * 3600.0
-"""Seconds."""
+from aiodocker_lite.store.unused import DAY
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -253,8 +251,9 @@ class Engine:
         """Remove containers that have ended, images that no container uses, and partial downloads.
 
         Of images those without a name, or all; of downloads those that were not continued for so many
-        seconds, and of the others the oldest where they are more than `partial_max` bytes. What somebody
-        uses, or is bringing, stays. Raises StoreError.
+        seconds, and of the others the oldest where they are more than `partial_max` bytes. Whole layers of pulls
+        that did not end go after the same time, and with `all_images` at once. What somebody uses, or is
+        bringing, stays. Raises StoreError.
         """
         from aiodocker_lite.prune import prune
 

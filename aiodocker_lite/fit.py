@@ -15,6 +15,7 @@ from aiodocker_lite.layer.space import room_in
 from aiodocker_lite.manifest import ImageConfig, Manifest, check_pairs
 from aiodocker_lite.sizes import human_size, human_time
 from aiodocker_lite.store import Store
+from aiodocker_lite.store.unused import DAY
 from aiodocker_lite.store.usage import Part, content_sizes, part_size, parts, paths_of
 
 
@@ -91,7 +92,7 @@ async def make_room(store: Store, most: int, newest: Image, progress: Progress) 
             )
         )
     if removed:
-        await to_thread.run_sync(store.collect)
+        await to_thread.run_sync(store.collect, DAY)
     if unreadable := [image.name for image in images.values() if not image.config.raw]:
         progress(
             events.Notice(

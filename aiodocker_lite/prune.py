@@ -53,7 +53,8 @@ async def prune(
     """Remove containers that have ended, images that no container uses, and partial downloads.
 
     Of images those without a name, or all; of downloads those that nobody has continued for so
-    many seconds, and of the others the oldest where they are more than so many bytes. What
+    many seconds, and of the others the oldest where they are more than so many bytes. Whole layers of
+    pulls that did not end go after the same time, and with all images at once. What
     somebody uses, or is bringing, stays. Raises StoreError.
     """
     store.create()
@@ -67,7 +68,7 @@ async def prune(
         if image.manifest.digest not in used and (all_images or not image.names):
             await store.images.untag(image.manifest.digest, image.names)
             untagged += image.names
-    deleted = await to_thread.run_sync(store.collect)
+    deleted = await to_thread.run_sync(store.collect, 0 if all_images else partial_older_than)
     freed += sum(size for path, size in sizes.items() if not path.exists())
     partial, more = await to_thread.run_sync(_prune_parts, store, partial_older_than, partial_max)
     unreadable = tuple(image.name for image in store.images.all() if not image.config.raw)

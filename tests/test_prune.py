@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from aiodocker_lite import Engine, Room, Settings
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import StoreUnreadable
+from aiodocker_lite.events import Event, LayerReady
 from aiodocker_lite.prune import Pruned
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.usage import tree_size
@@ -158,6 +160,60 @@ async def test_what_is_being_pulled_stays(engine: Engine, tmp_path: Path) -> Non
         (found,) = [image for image in await engine.images() if image.names]
         assert found.verified == "Yes"
         assert len(registry.asked("GET", str(shared.digest))) == 1
+
+
+async def interrupted(engine: Engine, registry: FakeRegistry) -> list[Path]:
+    """A pull ends when the first of its two layers is whole; returns that layer and its blob."""
+    small, large = layer({"small": b"small"}), layer({"large": noise(3_000_000)})
+    registry.add("half", "latest", image(small, large))
+    registry.script("GET", str(large.digest), cut(2_000_000, "stall"))
+    with anyio.CancelScope() as scope:
+
+        def watch(event: Event) -> None:
+            if isinstance(event, LayerReady):
+                scope.cancel()
+
+        await engine.pull(registry.reference("half"), progress=watch)
+    return [engine.store.paths.layer(small.diff_id), engine.store.paths.blob(small.digest)]
+
+
+@pytest.mark.parametrize("way", ["remove", "prune"])
+async def test_layers_of_a_pull_that_was_interrupted_stay(engine: Engine, way: str) -> None:
+    """Another image goes, with what was not collected while somebody pulled; the next pull asks for what is missing."""
+    earlier = await bring(engine.store, tiny("earlier"), "earlier")
+    gone = await bring(engine.store, tiny("gone"), *(["gone"] if way == "remove" else []))
+    async with FakeRegistry() as registry:
+        half = await interrupted(engine, registry)
+        async with engine.store.counting_on_content():
+            assert (await engine.remove("earlier")).deleted == ()
+        deleted = (await (engine.remove("gone") if way == "remove" else engine.prune())).deleted
+        assert {gone.manifest.digest, *gone.config.diff_ids, *earlier.config.diff_ids} < set(deleted)
+        assert len(deleted) == 8
+        assert [path.exists() for path in half] == [True, True]
+        registry.forget()
+        await engine.pull(registry.reference("half"))
+        assert registry.asked("GET", half[1].name) == []
+
+
+@pytest.mark.parametrize("how", [{"all_images": True}, {"partial_older_than": 0.0}, {}])
+async def test_layers_of_a_pull_that_was_interrupted_go_in_time(engine: Engine, how: dict[str, Any]) -> None:
+    """After a day, or what is said; with all images at once."""
+    async with FakeRegistry() as registry:
+        half = await interrupted(engine, registry)
+    if not how:
+        for path in (half[0] / "layer.json", half[1]):
+            os.utime(path, (time.time() - 25 * 3600,) * 2)
+    assert len((await engine.prune(**how)).deleted) == 2
+    assert [path.exists() for path in half] == [False, False]
+
+
+async def test_an_image_that_comes_back_is_a_new_one(engine: Engine) -> None:
+    """That it was let go before says nothing of when it was used."""
+    async with engine.store.counting_on_content():
+        await bring(engine.store, tiny(), "first")
+        await engine.remove("first")
+        again = await bring(engine.store, tiny(), "again")
+    assert time.time() - engine.store.images.last_used(again) < 100
 
 
 async def test_room_is_counted_by_who_uses_it(engine: Engine) -> None:

@@ -42,8 +42,9 @@ def prune(
 ) -> int:
     """Remove what nobody uses.
 
-    Ended containers, images that no container uses, and partial downloads. What somebody uses or is
-    bringing at this moment stays. The last line says how much room that gave.
+    Ended containers, images that no container uses, and partial downloads; whole layers of a pull that
+    did not end after the same time, and with --all at once. What somebody uses or is bringing at this
+    moment stays. The last line says how much room that gave.
     """
     seconds, most = _seconds(partial_older_than), size_of("--partial-max", partial_max)
     if not force and not _agrees(all=all, older=partial_older_than):

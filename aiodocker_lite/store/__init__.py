@@ -29,6 +29,7 @@ from aiodocker_lite.store.layers import Layers
 from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.seal import Sealer
+from aiodocker_lite.store.unused import LET_GO
 
 
 class Store:
@@ -121,6 +122,6 @@ class Store:
         """While the block runs, nothing that is in the store is collected."""
         return hold(self.paths.lock("content"), shared=True)
 
-    def collect(self) -> tuple[Digest, ...]:
-        """Remove what nothing leads to any more; returns its digests."""
-        return garbage.collect(self.paths, self.layers, self.joints, self.images, self.containers)
+    def collect(self, unused_for: float = LET_GO) -> tuple[Digest, ...]:
+        """Remove what nothing leads to any more, and was let go or not used for so many seconds; returns its digests."""
+        return garbage.collect(self.paths, self.layers, self.joints, self.images, self.containers, unused_for)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest, chain_ids
@@ -17,13 +18,20 @@ from aiodocker_lite.store.locks import hold_now
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.staging import remove_left
 from aiodocker_lite.store.trees import remove_if_permitted
+from aiodocker_lite.store.unused import is_unused
 
 
 def collect(
-    paths: Paths, layers: Layers, joints: Joints, images: Images, containers: Containers
+    paths: Paths,
+    layers: Layers,
+    joints: Joints,
+    images: Images,
+    containers: Containers,
+    unused_for: float,
 ) -> tuple[Digest, ...]:
     """Remove blobs and layers that no image and no container needs; returns their digests.
 
+    What was not let go is removed after so many seconds: a pull that was interrupted continues there.
     What killed processes were writing goes too; a partial blob stays, for a pull continues it.
     While a pull or a load is under way nothing is removed, for it may count on what is here, nor
     while an image or a container is damaged of which it is not known what it needs; a later
@@ -41,16 +49,22 @@ def collect(
         blobs, stacks = needed
         chains = {chain for stack in stacks for chain in chain_ids(stack)}
         diff_ids = {diff_id for stack in stacks for diff_id in stack}
-        _remove_others(paths.joints, chains, joints.remove)
-        removed = (
-            *_remove_others(paths.layers, diff_ids, layers.remove),
-            *_remove_others(paths.blobs, blobs, lambda digest: paths.blob(digest).unlink()),
-        )
+
+        old = partial(_unneeded, unused_for=unused_for)
+        for chain in old(paths.joints, chains, paths.joint_record):
+            joints.remove(chain)
+        gone_layers = old(paths.layers, diff_ids, paths.layer_record)
+        for diff_id in gone_layers:
+            layers.remove(diff_id)
+        gone_blobs = old(paths.blobs, blobs, paths.blob)
+        with store_errors(paths.blobs):
+            for digest in gone_blobs:
+                paths.blob(digest).unlink()
         running = [container.layers for container in containers.all() if container.running]
         _remove_damaged(paths.blobs, blobs, set())
         _remove_damaged(paths.layers, diff_ids, {diff_id for stack in running for diff_id in stack})
         _remove_damaged(paths.joints, chains, {chain for stack in running for chain in chain_ids(stack)})
-        return removed
+        return (*gone_layers, *gone_blobs)
 
 
 def _needed(images: Images, containers: Containers) -> tuple[set[Digest], list[tuple[Digest, ...]]] | None:
@@ -80,15 +94,17 @@ def _remove_leftovers(paths: Paths) -> None:
             path.unlink(missing_ok=True)
 
 
-def _remove_others(directory: Path, needed: set[Digest], remove: Callable[[Digest], None]) -> list[Digest]:
-    removed = []
+def _unneeded(
+    directory: Path, needed: set[Digest], stamp: Callable[[Digest], Path], *, unused_for: float
+) -> list[Digest]:
+    """What is here without being needed, and has been for so many seconds."""
     with store_errors(directory):
-        for path in sorted(directory.glob("*/*")):
-            digest = Digest(path.parent.name, path.name)
-            if digest not in needed and path.suffix != DAMAGED:
-                remove(digest)
-                removed.append(digest)
-    return removed
+        here = [
+            Digest(path.parent.name, path.name)
+            for path in sorted(directory.glob("*/*"))
+            if path.suffix != DAMAGED
+        ]
+    return [digest for digest in here if digest not in needed and is_unused(stamp(digest), unused_for)]
 
 
 def _remove_damaged(directory: Path, needed: set[Digest], used: set[Digest]) -> None:

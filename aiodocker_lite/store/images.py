@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from anyio import to_thread
 
-from aiodocker_lite.digest import Digest
+from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.errors import ContentError, InvalidManifest, NoSuchImage, StoreCorrupt
 from aiodocker_lite.image import Image, Verified
 from aiodocker_lite.manifest import (
@@ -37,6 +37,7 @@ from aiodocker_lite.store.index import is_index_sound, misread, read_index, writ
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.unused import let_go
 
 
 class Images:
@@ -229,7 +230,9 @@ class Images:
         listed = replace(oci.descriptor, platform=config.platform)
         new = [Entry(name, manifest.descriptor, listed, pulled) for name in names or (None,)]
         entries = await self._change(lambda old: [*without_names(old, names), *new])
-        return self._image(manifest.digest, entries, new[0].name)
+        image = self._image(manifest.digest, entries, new[0].name)
+        self.touch(image)  # its documents may be left of one that was removed
+        return image
 
     def put(self, manifest: Manifest, config: ImageConfig) -> None:
         """Have the documents of an image here and undamaged. Raises DiskFull, StoreUnwritable."""
@@ -256,9 +259,23 @@ class Images:
             others = [entry for entry in entries if entry.manifest.digest != digest]
             mine = [entry for entry in entries if entry.manifest.digest == digest]
             left = [entry for entry in mine if entry.name and entry.name not in names]
+            if mine and not left and not keep:
+                self._let_go(mine[0])  # first: whoever collects after a kill shall find it
             return [*others, *(left or without_names(mine[:1] if keep else (), names))]
 
         await self._change(change)
+
+    def _let_go(self, entry: Entry) -> None:
+        """All of a forgotten image, as far as its documents can be read, waits for nobody."""
+        blobs = {entry.manifest.digest, entry.listed.digest}
+        diff_ids: tuple[Digest, ...] = ()
+        with suppress(StoreCorrupt):
+            manifest = self.manifest(entry.manifest)
+            blobs.update((manifest.config.digest, *(layer.digest for layer in manifest.layers)))
+            diff_ids = self.config(manifest).diff_ids
+        let_go(map(self._paths.blob, blobs))
+        let_go(map(self._paths.layer_record, diff_ids))
+        let_go(map(self._paths.joint_record, chain_ids(diff_ids)))
 
     async def _change(self, change: Callable[[tuple[Entry, ...]], list[Entry]]) -> tuple[Entry, ...]:
         async with hold(self._paths.lock("index")):

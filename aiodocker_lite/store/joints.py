@@ -13,10 +13,8 @@ from aiodocker_lite.errors import StoreCorrupt
 from aiodocker_lite.store import staging
 from aiodocker_lite.store.aside import set_aside
 from aiodocker_lite.store.durable import store_errors, sync_directory, sync_filesystem
-from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.paths import JOINT_RECORD, Paths
 from aiodocker_lite.store.staging import FILES
-
-_RECORD = "joint.json"
 
 
 class Joints:
@@ -27,7 +25,7 @@ class Joints:
 
     def has(self, chain: Digest, owners: str) -> bool:
         """Whether it is known what the uppermost layer of this chain needs, unpacked with these owners."""
-        path = self._paths.joint(chain) / _RECORD
+        path = self._paths.joint_record(chain)
         try:
             return bool(json.loads(path.read_bytes())["owners"] == owners)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -50,9 +48,9 @@ class Joints:
         with store_errors(target):
             if not needed:
                 (staged / FILES).rmdir()
-            (staged / _RECORD).write_text(json.dumps({"needed": needed, "owners": owners}))
+            (staged / JOINT_RECORD).write_text(json.dumps({"needed": needed, "owners": owners}))
             sync_filesystem(staged)
-            staging.make_room(target, _RECORD, self._paths.ingests)
+            staging.make_room(target, JOINT_RECORD, self._paths.ingests)
             staged.rename(target)
             sync_directory(target.parent)
 
@@ -66,4 +64,4 @@ class Joints:
 
     def remove(self, chain: Digest) -> None:
         """Remove a joint. Raises StoreUnwritable."""
-        staging.remove(self._paths.joint(chain), _RECORD)
+        staging.remove(self._paths.joint(chain), JOINT_RECORD)

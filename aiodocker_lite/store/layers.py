@@ -12,10 +12,9 @@ from aiodocker_lite.errors import InvalidManifest, StoreCorrupt
 from aiodocker_lite.store import staging
 from aiodocker_lite.store.aside import is_aside, set_aside
 from aiodocker_lite.store.durable import write_durably
-from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.paths import LAYER_RECORD, Paths
 from aiodocker_lite.store.staging import FILES
 
-_RECORD = "layer.json"
 _NOTES = f"{FILES}.notes"
 """What unpacking noted: see `layer/notes.py`."""
 
@@ -114,7 +113,7 @@ class Layers:
         return record if record is None or owners in (None, record.owners) else None
 
     def _read(self, diff_id: Digest) -> LayerRecord | None:
-        path = self._paths.layer(diff_id) / _RECORD
+        path = self._paths.layer_record(diff_id)
         try:
             if not self.files(diff_id).is_dir():
                 return None  # somebody has removed it
@@ -157,11 +156,11 @@ class Layers:
         staged = self._paths.staging(record.diff_id)
         if not record.loose_ends and not record.unapplied:
             (staged / _NOTES).unlink(missing_ok=True)
-        (staged / _RECORD).write_bytes(record.to_json())
+        (staged / LAYER_RECORD).write_bytes(record.to_json())
 
     def renew(self, record: LayerRecord) -> None:
         """Keep that a layer which is here was verified again. Raises DiskFull, StoreUnwritable."""
-        path = self._paths.layer(record.diff_id) / _RECORD
+        path = self._paths.layer_record(record.diff_id)
         write_durably(path, record.to_json(), beside=self._paths.ingests)
 
     def is_set_aside(self, diff_id: Digest) -> bool:
@@ -174,11 +173,11 @@ class Layers:
 
     def remove(self, diff_id: Digest) -> None:
         """Remove a layer. Raises StoreUnwritable."""
-        staging.remove(self._paths.layer(diff_id), _RECORD)
+        staging.remove(self._paths.layer(diff_id), LAYER_RECORD)
 
     def make_room(self, diff_id: Digest) -> None:
         """Remove what is in the place of a layer, where there may be nothing. Raises StoreUnwritable."""
-        staging.make_room(self._paths.layer(diff_id), _RECORD, self._paths.ingests)
+        staging.make_room(self._paths.layer(diff_id), LAYER_RECORD, self._paths.ingests)
 
 
 def _now() -> str:

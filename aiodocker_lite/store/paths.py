@@ -25,6 +25,8 @@ _ENTRIES = {
 _MARKS = {"oci-layout", "layers", "ingest"}
 """What every store has that was made to its end, and nothing else."""
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
+LAYER_RECORD, JOINT_RECORD = "layer.json", "joint.json"
+"""What is known of the directory they are in; without one, it is nothing."""
 _EMPTY_INDEX = {
     "schemaVersion": 2,
     "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -81,9 +83,15 @@ class Paths:
         """The directory of an unpacked layer: `fs/` and `layer.json`."""
         return self.layers / diff_id.algorithm / diff_id.hex
 
+    def layer_record(self, diff_id: Digest) -> Path:
+        return self.layer(diff_id) / LAYER_RECORD
+
     def joint(self, chain: Digest) -> Path:
         """What joins a layer to the layers below it: `fs/` and `joint.json`."""
         return self.joints / chain.algorithm / chain.hex
+
+    def joint_record(self, chain: Digest) -> Path:
+        return self.joint(chain) / JOINT_RECORD
 
     def ingest(self, digest: Digest) -> Path:
         """What has come of a blob."""

@@ -285,14 +285,14 @@ async def test_a_damaged_document_damages_one_image(store: Store, which: str, da
 
 @pytest.mark.parametrize("which", ["manifest", "config"])
 async def test_a_damaged_image_can_be_removed(store: Store, which: str) -> None:
-    """Before, nothing is collected, for what it needs is not known; then everything of it is."""
+    """Before, nothing is collected, for what it needs is not known; then what is known of it, and in time the rest."""
     image = await bring(store, tiny(), "alpine")
     other = await bring(store, tiny("other"), "busybox")
     store.paths.blob(image.manifest.digest if which == "manifest" else image.id).write_bytes(b"{")
     await store.images.untag(other.manifest.digest, other.names)
     assert store.collect() == ()
     await store.images.untag(image.manifest.digest, image.names)
-    assert len(store.collect()) == 8
+    assert len(store.collect()) + len(store.collect(0)) == 8
     assert list((store.paths.blobs / "sha256").iterdir()) == []
 
 
