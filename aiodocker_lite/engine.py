@@ -6,9 +6,10 @@ no network code.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -79,6 +80,7 @@ class Engine:
         self._store: Store | None = None
         self._tools: Tools | None = None
         self._owners: Owners | None = None
+        self._making_room = anyio.Lock()
         self._closing = AsyncExitStack()
 
     @property
@@ -107,10 +109,12 @@ class Engine:
         *,
         platform: str | Platform | None = None,
         progress: Progress = events.ignore,
+        beside: Collection[Reference] = (),
     ) -> Image:
         """Bring an image from its registry into the store.
 
-        A platform that is named here is insisted on. Raises InvalidReference, RegistryError, ContentError, StoreError. Cancelling keeps what
+        A platform that is named here is insisted on. Where the store has a `max_store`, images that are pulled
+        `beside` this one do not make room for it: it is refused, or removed again, where they do not fit together. Raises InvalidReference, RegistryError, ContentError, StoreError. Cancelling keeps what
         was downloaded; the next pull continues there.
         """
         from aiodocker_lite.fit import make_room
@@ -118,6 +122,7 @@ class Engine:
 
         events.check(progress)
         reference = _reference(image)
+        names = frozenset(name.as_kept for name in beside if name != reference)
         wanted = self._platform(platform)
         tools = await self._open_tools()
         if self.store.images.named(reference) is None:
@@ -126,7 +131,13 @@ class Engine:
         registry = await self._open_registry()
         try:
             found = await pull(
-                reference, registry, tools, platform=wanted, strict=platform is not None, progress=progress
+                reference,
+                registry,
+                tools,
+                platform=wanted,
+                strict=platform is not None,
+                progress=progress,
+                beside=names,
             )
         except DiskFull as error:
             error.add_note(
@@ -135,7 +146,8 @@ class Engine:
             raise
         self.store.images.touch(found)
         if self.settings.max_store is not None:
-            await make_room(self.store, self.settings.max_store, found, progress)
+            async with self._making_room:
+                await make_room(self.store, self.settings.max_store, found, progress, names)
         return found
 
     async def load(
@@ -279,6 +291,7 @@ class Engine:
         pull: PullPolicy = "missing",
         platform: str | Platform | None = None,
         progress: Progress = events.ignore,
+        beside: Collection[Reference] = (),
     ) -> Image:
         """The image of this name or ID, pulled if it is not here, not whole, or for another platform only.
 
@@ -287,6 +300,7 @@ class Engine:
         """
         events.check(progress)
         policy = pull_policy(pull)
+        pull_it = partial(self.pull, platform=platform, progress=progress, beside=beside)
         if isinstance(image, Image):
             return image
         try:
@@ -297,14 +311,14 @@ class Engine:
             reference = Reference.parse(image)
             if policy == "missing":
                 progress(events.Notice(f"Unable to find image '{reference.familiar}' locally"))
-            return await self.pull(reference, platform=platform, progress=progress)
+            return await pull_it(reference)
         if policy == "always" and self.store.images.is_name(image):
-            return await self.pull(image, platform=platform, progress=progress)
+            return await pull_it(image)
         wanted = self._platform(platform)
         if platform is not None and found.config.platform.normal() not in wanted.accepts():
             if policy == "never":
                 raise PlatformNotFound(str(wanted), (str(found.config.platform),))
-            return await self.pull(image, platform=platform, progress=progress)
+            return await pull_it(image)
         if found.verified != "Yes" and not self.store.images.has_blobs(found):
             if not found.names:
                 self.store.images.documents(found.manifest.descriptor)
@@ -312,7 +326,7 @@ class Engine:
             if policy == "never":
                 raise NoSuchImage(found.name)
             progress(events.Notice(f"Image '{found.name}' is not complete"))
-            return await self.pull(found.names[0], platform=platform, progress=progress)
+            return await pull_it(found.names[0])
         here = Platform.here()
         if platform is None and not here.runs(found.config.platform):
             progress(

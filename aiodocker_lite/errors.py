@@ -43,6 +43,7 @@
     │   ├── Irreparable
     │   ├── DiskFull
     │   └── DoesNotFit
+    │       └── ExceedsMaxStore
     ├── ArchiveUnwritable      an archive of ours cannot be written where it should be
     ├── WorkerDied             an unpacking process ended without a word
     ├── WorkerNotStarted
@@ -628,6 +629,13 @@ class DoesNotFit(StoreError):
     slug = "does-not-fit"
     message = "{name} does not fit into {path}: {reason}"
     hint = "remove something (see `df` and `prune`), or choose another directory with --root"
+
+
+class ExceedsMaxStore(DoesNotFit):
+    """An image, or those of one command together, are more than the store may have."""
+
+    slug = "exceeds-max-store"
+    hint = "give a --max-store of more than that, or pull fewer images with one command"
 
 
 class ArchiveUnwritable(EngineError):

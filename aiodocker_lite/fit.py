@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from anyio import to_thread
 
 from aiodocker_lite import events
 from aiodocker_lite.bring import Tools
-from aiodocker_lite.errors import DoesNotFit
+from aiodocker_lite.errors import DoesNotFit, ExceedsMaxStore
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.space import room_in
 from aiodocker_lite.manifest import ImageConfig, Manifest, check_pairs
-from aiodocker_lite.sizes import human_size, human_time
+from aiodocker_lite.reference import Reference
+from aiodocker_lite.sizes import human_size, human_time, size_above
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.unused import DAY
 from aiodocker_lite.store.usage import Part, content_sizes, part_size, parts, paths_of
 
 
-def check_room(name: str, manifest: Manifest, config: ImageConfig, tools: Tools) -> None:
+def check_room(
+    name: str,
+    manifest: Manifest,
+    config: ImageConfig,
+    tools: Tools,
+    beside: Collection[Reference] = (),
+) -> None:
     """Refuse an image that cannot fit: on the disk, or into a store that may not become so large.
+
+    Images that are pulled `beside` it do not make room for it.
 
     Layers are counted twice, as blob and unpacked: nobody knows how large they will be, but hardly
     smaller than their blobs. Raises DoesNotFit.
@@ -29,13 +40,10 @@ def check_room(name: str, manifest: Manifest, config: ImageConfig, tools: Tools)
     pairs = check_pairs(manifest, config)
     blobs = {blob.digest: blob.size for blob, _ in pairs}
     layers = {diff_id: blob.size for blob, diff_id in pairs}
-    most = settings.max_store
-    if most is not None and (least := sum(blobs.values()) + sum(layers.values())) > most:
-        raise DoesNotFit(
-            name,
-            str(store.paths.root),
-            f"it takes at least {human_size(least)}, and the store may have {human_size(most)} (--max-store)",
-        )
+    if settings.max_store is not None:
+        sizes = {store.paths.blob(blob): size for blob, size in blobs.items()}
+        sizes |= {store.paths.layer(diff_id): size for diff_id, size in layers.items()}
+        _check_most(name, sizes, store, settings.max_store, beside)
     missing = sum(
         max(0, size - part_size(store.paths, blob))
         for blob, size in blobs.items()
@@ -53,27 +61,68 @@ def check_room(name: str, manifest: Manifest, config: ImageConfig, tools: Tools)
         )
 
 
-async def make_room(store: Store, most: int, newest: Image, progress: Progress) -> None:
+def _check_most(
+    name: str, sizes: dict[Path, int], store: Store, most: int, beside: Collection[Reference]
+) -> None:
+    """Refuse an image that takes too much, alone or with those beside it that are here. Raises ExceedsMaxStore."""
+    others = (
+        [image for image in store.images.all() if not set(beside).isdisjoint(image.names)] if beside else []
+    )
+    if others:
+        here = content_sizes(store.paths, store.layers)
+        of_others = {path for image in others for path in paths_of(image, store.paths)}
+        sizes = sizes | {path: here[path] for path in of_others if path in here}
+    if (least := sum(sizes.values())) > most:
+        raise _too_much(name, store, f"it takes at least {size_above(least)}", most, beside=bool(others))
+
+
+def _too_much(name: str, store: Store, takes: str, most: int, *, beside: bool) -> ExceedsMaxStore:
+    others = "with what this command has pulled " if beside else ""
+    reason = f"{others}{takes}, and the store may have {human_size(most)} (--max-store)"
+    return ExceedsMaxStore(name, str(store.paths.root), reason)
+
+
+async def make_room(
+    store: Store, most: int, newest: Image, progress: Progress, beside: Collection[Reference] = ()
+) -> None:
     """Remove images and partial downloads, what was used last the longest ago first, until the rest has `most` bytes.
 
-    The `newest` image stays, and what a container uses or somebody is bringing. What others count on at
+    The `newest` image stays, and what was pulled `beside` it, a container uses or somebody is bringing; where these
+    are too many the newest goes again. What others count on at
     this moment is only taken from the list; its bytes go with a later collection. Raises StoreError.
     """
     sizes = await to_thread.run_sync(content_sizes, store.paths, store.layers)
     images = {image.manifest.digest: image for image in await to_thread.run_sync(store.images.all)}
     containers = store.containers.all()
-    in_use = {container.manifest for container in containers} | {newest.manifest.digest}
+    in_containers = {container.manifest for container in containers}
+    together = {
+        digest
+        for digest, image in images.items()
+        if digest == newest.manifest.digest or not set(beside).isdisjoint(image.names)
+    }
     kept = {store.paths.layer(diff_id) for container in containers for diff_id in container.layers}
     downloads = parts(store.paths)
     in_parts = sum(part.size for part in downloads)
 
+    def size_of(found: Iterable[Image]) -> int:
+        return sum(
+            sizes.get(path, 0) for path in kept.union(*(paths_of(image, store.paths) for image in found))
+        )
+
     def total() -> int:
-        paths = kept.union(*(paths_of(image, store.paths) for image in images.values()))
-        return in_parts + sum(sizes.get(path, 0) for path in paths)
+        return in_parts + size_of(images.values())
+
+    is_free = newest.manifest.digest not in in_containers
+    if is_free and len(together) > 1 and (size := size_of(images[each] for each in together)) > most:
+        await store.images.untag(newest.manifest.digest, newest.names)
+        await to_thread.run_sync(store.collect, DAY)
+        raise _too_much(newest.name, store, f"it takes {size_above(size)}", most, beside=True)
 
     can_go: list[tuple[float, Part | Image]] = [(part.changed, part) for part in downloads if not part.active]
     can_go += [
-        (store.images.last_used(image), image) for digest, image in images.items() if digest not in in_use
+        (store.images.last_used(image), image)
+        for digest, image in images.items()
+        if digest not in in_containers | together
     ]
     removed = False
     for when, each in sorted(can_go, key=lambda pair: pair[0]):
@@ -103,6 +152,6 @@ async def make_room(store: Store, most: int, newest: Image, progress: Progress) 
     if (size := total()) > most:
         progress(
             events.Notice(
-                f"Warning: the store has {human_size(size)}, and nothing more can go; it should have {human_size(most)}"
+                f"Warning: the store has {size_above(size)}, and nothing more can go; it should have {human_size(most)}"
             )
         )

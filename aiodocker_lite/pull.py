@@ -6,7 +6,7 @@ gets its name last.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -51,11 +51,12 @@ async def pull(
     platform: Platform,
     strict: bool,
     progress: Progress,
+    beside: Collection[Reference] = (),
 ) -> Image:
     """Bring one image into the store and return it; it is visible when all of it is, and not before.
 
     An image that is there for one other platform only is refused if `strict`, else pulled with a
-    warning. Raises RegistryError, ContentError, StoreError; what was downloaded until then is kept.
+    warning. What is pulled `beside` it makes no room for it. Raises RegistryError, ContentError, StoreError; what was downloaded until then is kept.
     """
     retries = Retries(tools.settings.pauses, tools.settings.patience)
     ask = asking(retries, progress)
@@ -84,7 +85,7 @@ async def pull(
             )
         config = parse_config(raw, manifest.config)
         check_platform(reference.familiar, config, platform, strict=strict, progress=progress)
-        check_room(reference.familiar, manifest, config, tools)
+        check_room(reference.familiar, manifest, config, tools, beside)
         progress(events.Resolved(reference.familiar, promised.digest, config.platform, manifest.layers))
         await bring_layers(
             manifest,
@@ -95,9 +96,8 @@ async def pull(
             retries=retries,
             blame=registry.blame,
         )
-        name = reference.with_digest(reference.digest) if reference.digest else reference
         with span("name", reference.familiar):
-            image = await tools.store.images.add((name,), manifest, config, promised.digest)
+            image = await tools.store.images.add((reference.as_kept,), manifest, config, promised.digest)
     progress(events.ImageReady(reference.familiar, promised.digest, fetched=True))
     return image
 

@@ -102,6 +102,11 @@ class Reference:
         return replace(self, tag=None, digest=digest)
 
     @property
+    def as_kept(self) -> Reference:
+        """The name that an image has when this was pulled: a tag beside a digest says nothing."""
+        return self.with_digest(self.digest) if self.digest else self
+
+    @property
     def _suffix(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{tag}@{self.digest}" if self.digest else tag

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from pathlib import Path
 
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.platforms import Platform
 
 _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
-_NUMBER = re.compile(r"([0-9]{1,15})([KMGT]?)")
+_NUMBER = re.compile(r"([0-9]{1,15})|([0-9]{1,15}(?:\.[0-9]{1,9})?)(?:([KMGT])(?:iB)?|([kKMGT])B)")
 
 
 def number_of(text: str) -> int | None:
-    """A number such as ``5000`` or ``20G`` (of 1024s); None for anything else."""
+    """A number such as ``5000``, ``20G`` (of 1024s) or ``1.5GB`` (of 1000s); None for anything else."""
     match = _NUMBER.fullmatch(text)
-    return None if match is None else int(match[1]) << 10 * " KMGT".index(match[2] or " ")
+    if match is None:
+        return None
+    whole, number, binary, decimal = match.groups()
+    base, letter = (1024, binary) if binary else (1000, (decimal or " ").upper())
+    return math.ceil(Fraction(whole or number) * int(base ** " KMGT".index(letter)))
 
 
 def default_root() -> Path:

@@ -18,6 +18,12 @@ def human_size(count: float, digits: int = 4) -> str:
     return f"{float(f'{count:.{digits}g}'):g}{_UNITS[unit]}"
 
 
+def size_above(count: int) -> str:
+    """The same, but never less than it is: as a figure that is enough."""
+    step = 10 ** max(0, len(str(count)) - 4)
+    return human_size(-(-count // step) * step)
+
+
 def human_time(seconds: float) -> str:
     """A duration of one or two units, such as ``0.4s``, ``12s``, ``1m13s`` or ``2h05m``."""
     if seconds < 9.95:

@@ -56,7 +56,8 @@ def pull(
     max_store: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Let images take so much, such as 80G; those used last the longest ago go."
+            metavar="SIZE",
+            help="Let images take so much, such as 80G or 80GB; those used last the longest ago go.",
         ),
     ] = None,
     discard_blobs: DiscardBlobs = False,
@@ -131,10 +132,12 @@ async def _pull_all(
 
         try:
             if when == "always":
-                image = await engine.pull(reference, platform=platform, progress=note)
+                image = await engine.pull(reference, platform=platform, progress=note, beside=references)
             else:
                 name = str(reference)
-                image = await engine.find_or_pull(name, pull=when, platform=platform, progress=note)
+                image = await engine.find_or_pull(
+                    name, pull=when, platform=platform, progress=note, beside=references
+                )
         except EngineError as error:
             if len(references) == 1:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,10 @@ import anyio
 import pytest
 
 from aiodocker_lite import Engine, Limits, Settings
-from aiodocker_lite.errors import DoesNotFit
+from aiodocker_lite.errors import DoesNotFit, ExceedsMaxStore
 from aiodocker_lite.events import Event, LayerStarted, Notice
+from aiodocker_lite.reference import Reference
+from aiodocker_lite.settings import number_of
 from aiodocker_lite.testing import FakeRegistry, cut, image, layer
 from aiodocker_lite.testing.images import noise, write_layout
 from tests.fakes.commands import command, environment
@@ -182,10 +185,66 @@ async def test_an_image_that_is_larger_than_the_store_may_be_is_refused(
         await engine.pull(f"{registry.address}/one")
     async with Engine(replace(settings, max_store=1_000_000)) as engine:
         with pytest.raises(
-            DoesNotFit, match=r"it takes at least 1\.8\d+MB, and the store may have 1MB \(--max-store\)$"
-        ):
+            ExceedsMaxStore, match=r"it takes at least 1\.8\d+MB, and the store may have 1MB \(--max-store\)$"
+        ) as caught:
             await engine.pull(f"{registry.address}/two")
         assert len(await engine.images()) == 1
+    enough = number_of(str(caught.value).partition("at least ")[2].partition(",")[0])
+    async with Engine(replace(settings, max_store=enough)) as engine:
+        await engine.pull(f"{registry.address}/two")
+
+
+@pytest.mark.parametrize("policy", ["always", "missing"])
+async def test_images_of_one_command_make_no_room_for_each_other(
+    registry: FakeRegistry, tmp_path: Path, policy: str
+) -> None:
+    """Others do; what does not fit beside them is refused, with the figures, and nothing of it stays."""
+    store = tmp_path / "store"
+
+    async def pull(*names: str, most: str) -> tuple[int, list[str]]:
+        words = [f"{registry.address}/{name}" for name in names]
+        argv = command(store, "pull", "-q", "--policy", policy, "--max-store", most, *words)
+        done = await anyio.run_process(argv, env=environment(tmp_path), check=False)
+        return done.returncode, done.stderr.decode().splitlines()
+
+    async def here() -> set[str]:
+        async with Engine(Settings(root=store)) as engine:
+            return {image.name.rpartition("/")[2].partition(":")[0] for image in await engine.images()}
+
+    assert await pull("three", most="2.5MB") == (0, [])
+    code, _ = await pull("one", "two", most="2.5MB")
+    assert (code, await here()) == (0, {"one", "two"})
+    code, (sentence, hint) = await pull("one", "two", "three", most="2.5MB")
+    assert (code, await here()) == (1, {"one", "two"})
+    assert re.fullmatch(
+        rf"aiodocker-lite: .*/three:latest does not fit into {store}: with what this command has pulled it takes "
+        r"(at least )?3\.0\d*MB, and the store may have 2\.5MB \(--max-store\)",
+        sentence,
+    )
+    assert hint.startswith("aiodocker-lite: hint: give a --max-store of more than that")
+    assert flaws(store) == []
+
+
+async def test_images_that_come_together_are_refused_together(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    """How large they are is seen when they are here; the others then stay."""
+    names = [Reference.parse(f"{registry.address}/{name}") for name in IMAGES]
+    refused: list[str] = []
+
+    async def pull(name: Reference) -> None:
+        try:
+            await engine.pull(name, beside=names)
+        except ExceedsMaxStore as error:
+            refused.append(error.name)
+
+    async with Engine(replace(settings, max_store=ONE_IMAGE + EACH_MORE + 100_000)) as engine:
+        async with anyio.create_task_group() as tasks:
+            for name in names:
+                tasks.start_soon(pull, name)
+        assert len(await engine.images()) == 2
+    assert len(refused) == 1
+    assert flaws(settings.root) == []
 
 
 async def test_what_a_container_uses_stays_and_the_rest_is_told(

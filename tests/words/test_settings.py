@@ -45,6 +45,9 @@ def test_nothing_cannot_be_done_at_once(name: str) -> None:
 
 def test_limits_are_changed_by_name() -> None:
     """Numbers, and sizes as people write them."""
+    sizes = {"1.5G": 3 << 29, "20GiB": 20 << 30, "20GB": 20 * 10**9, "1.801MB": 1_801_000, "7kB": 7000}
+    for text, size in sizes.items():
+        assert Limits.parse([f"unpacked_bytes={text}"]).unpacked_bytes == size
     changed = Limits.parse(["entries=7", "unpacked_bytes=2T", "free_bytes=0"])
     assert changed == Limits(entries=7, unpacked_bytes=2 << 40, free_bytes=0)
     assert Limits.parse([]) == Limits()
@@ -57,7 +60,9 @@ def test_limits_are_changed_by_name() -> None:
         ("entries", "'' is not a number"),
         ("entries=-1", "'-1' is not a number"),
         ("entries=1e9", "'1e9' is not a number"),
-        ("unpacked_bytes=20GB", "'20GB' is not a number such as 5000 or 20G"),
+        ("unpacked_bytes=20X", "'20X' is not a number such as 5000 or 20G"),
+        ("unpacked_bytes=20B", "'20B' is not a number such as 5000 or 20G"),
+        ("unpacked_bytes=1.5", "'1.5' is not a number such as 5000 or 20G"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(change: str, reason: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aiodocker_lite.sizes import human_size, human_time
+from aiodocker_lite.settings import number_of
+from aiodocker_lite.sizes import human_size, human_time, size_above
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,15 @@ def test_sizes_are_decimal_with_significant_digits(count: float, four: str, thre
     """Four digits for transfers, three for lists; what rounds up to 1000 takes the next unit."""
     assert human_size(count) == four
     assert human_size(count, 3) == three
+
+
+@pytest.mark.parametrize("count", [1000, 10_001, 999_960, 1_800_001, 12_345_678, 1_999_999_999, 10**12 + 1])
+def test_a_size_that_is_enough_is_read_as_enough(count: int) -> None:
+    """As an option, and it is hardly more."""
+    text = size_above(count)
+    read = number_of(text)
+    assert read is not None
+    assert count <= read <= count * 1.001
 
 
 @pytest.mark.parametrize(
