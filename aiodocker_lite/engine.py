@@ -242,11 +242,12 @@ class Engine:
 
         events.check(progress)
         found = [image if isinstance(image, Image) else await self.image(image) for image in images]
-        misread = await to_thread.run_sync(self.store.images.misread)
+        flaws = await to_thread.run_sync(self.store.images.index_flaws)
         tools = await self._open_tools()
-        if misread:
-            await to_thread.run_sync(self.store.images.mend_index)
-            progress(events.Notice(f"index.json was damaged, and is mended: {', '.join(misread)}"))
+        if flaws:
+            await to_thread.run_sync(self.store.images.rewrite_index)
+        for flaw in flaws:
+            progress(events.Notice(flaw))
         if not images:
             found = await self.images()
         return await verify(found, tools, self._open_registry if repair else None, on_checked, progress)

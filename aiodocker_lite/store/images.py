@@ -33,7 +33,7 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.entries import Entry, by_name, tidy, without_names
-from aiodocker_lite.store.index import is_index_sound, misread, read_index, write_index
+from aiodocker_lite.store.index import index_flaws, is_in_doubt, is_index_sound, read_index, write_index
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
@@ -206,16 +206,22 @@ class Images:
         with suppress(OSError):
             os.utime(self._paths.blob(image.manifest.digest))
 
-    def misread(self) -> list[str]:
-        """The images that a damaged index has not, or not as they are. Raises StoreUnreadable."""
-        return [str(entry.name or entry.manifest.digest.short) for entry in misread(self._paths, self._blobs)]
+    def index_flaws(self) -> list[str]:
+        """What is wrong with the index and its copy, as sentences. Raises StoreUnreadable."""
+        return index_flaws(self._paths, self._blobs)
 
     def mend_index(self) -> None:
-        """Write an index that is damaged or gone anew, unless somebody is writing it. Raises StoreUnwritable."""
-        if is_index_sound(self._paths):
-            return
+        """Write an index that is damaged or gone anew, unless somebody is writing it, or it is in doubt.
+
+        Raises StoreUnwritable.
+        """
+        if not (is_index_sound(self._paths) or is_in_doubt(self._paths)):
+            self.rewrite_index()
+
+    def rewrite_index(self) -> None:
+        """Write the index and its copy with what is known, unless somebody is writing them. Raises StoreUnwritable."""
         with hold_now(self._paths.lock("index")) as alone:
-            if alone and not is_index_sound(self._paths):
+            if alone:
                 write_index(self._paths, *read_index(self._paths, self._blobs))
 
     async def add(

@@ -29,7 +29,7 @@ from aiodocker_lite.manifest import (
     parse_object,
 )
 from aiodocker_lite.store.blobs import Blobs
-from aiodocker_lite.store.durable import store_errors, write_durably
+from aiodocker_lite.store.durable import reading_errors, store_errors, write_durably
 from aiodocker_lite.store.entries import Entry, is_ours, read_entry, without_name
 from aiodocker_lite.store.paths import Paths
 
@@ -51,12 +51,39 @@ def is_index_sound(paths: Paths) -> bool:
     return _read(paths.index) is not None
 
 
-def misread(paths: Paths, blobs: Blobs) -> tuple[Entry, ...]:
-    """Our entries that a damaged index does not have, or not as they are. Raises StoreUnreadable."""
+def is_in_doubt(paths: Paths) -> bool:
+    """The index can be read, but neither its digest nor its copy bears it out. Raises StoreUnreadable."""
+    return (
+        _read(paths.index) is None
+        and _read(paths.index_copy) is None
+        and _read(paths.index, believing=True) is not None
+    )
+
+
+def index_flaws(paths: Paths, blobs: Blobs) -> list[str]:
+    """What is wrong with the index and its copy, as sentences. Raises StoreUnreadable."""
     if is_index_sound(paths):
-        return ()
+        # Other tools make no copy, nor does an empty store have one.
+        with reading_errors(paths.index):
+            has_sum = _SUM in paths.index.read_bytes()
+        if has_sum and _read(paths.index_copy) is None:
+            return ["index.copy.json was damaged or gone, and is written anew"]
+        return []
+    here = read_index(paths, blobs)[0]
+    if _read(paths.index_copy) is None:
+        names = ", ".join(_title(entry) for entry in here)
+        return (
+            [f"Warning: index.json and its copy are damaged or gone, so names may be wrong: {names}"]
+            if here
+            else []
+        )
     said = (_read(paths.index, believing=True) or ((), []))[0]
-    return tuple(entry for entry in read_index(paths, blobs)[0] if entry not in said)
+    names = ", ".join(_title(entry) for entry in here if entry not in said)
+    return [f"index.json was damaged, and is mended{f': {names}' if names else ''}"]
+
+
+def _title(entry: Entry) -> str:
+    return str(entry.name or entry.manifest.digest.short)
 
 
 def write_index(paths: Paths, entries: Sequence[Entry], others: Sequence[dict[str, Any]]) -> None:

@@ -321,6 +321,33 @@ async def test_a_flipped_bit_of_a_name_is_mended_and_named(engine: Engine, regis
     assert not any(isinstance(event, Notice) for event in said)
 
 
+@pytest.mark.parametrize("copy", ["sound", "ruined", "equally wrong"])
+async def test_an_index_in_doubt_and_a_ruined_copy_are_told_once(
+    engine: Engine, registry: FakeRegistry, copy: str
+) -> None:
+    """Nobody else looks at the copy before it is needed."""
+    index, other, told = engine.store.paths.index, engine.store.paths.index_copy, list[str]()
+    image = await pulled(engine, registry)
+
+    async def verify() -> None:
+        told.clear()
+        await engine.verify(progress=lambda event: told.append(str(event)))
+
+    wrong = index.read_bytes().replace(b"/app:latest", b"/apq:latest")
+    if copy != "sound":
+        other.write_bytes(b"{" if copy == "ruined" else wrong)
+    if copy == "equally wrong":
+        index.write_bytes(wrong)
+    await verify()
+    about = [text for text in told if "index" in text]
+    assert len(about) == (copy != "sound")
+    if copy == "equally wrong":
+        assert f"names may be wrong: {str(image.name).replace('app', 'apq')}" in about[0]
+    await verify()
+    assert not any("index" in text for text in told)
+    assert other.read_bytes() == index.read_bytes()
+
+
 async def test_both_manifests_of_a_docker_image_are_checked(engine: Engine) -> None:
     """The one that was pulled, and the one that other tools read."""
     async with FakeRegistry() as registry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -158,7 +159,49 @@ async def test_a_wrong_bit_costs_no_more_than_its_name_where_the_copy_is_gone(st
     flipped(b"library/one")(store.paths.index)
     store.paths.index_copy.unlink()
     assert names_of(store) == {one.id: ["ond:latest"], two.id: ["two:latest"]}
-    assert store.images.misread() == []
+    (flaw,) = store.images.index_flaws()
+    assert flaw == (
+        "Warning: index.json and its copy are damaged or gone, so names may be wrong: "
+        "docker.io/library/ond:latest, docker.io/library/two:latest"
+    )
+    # Nobody believes it by writing it anew without a word.
+    store.create()
+    assert store.images.index_flaws() == [flaw]
+    store.images.rewrite_index()
+    assert (store.images.index_flaws(), store.images.all()) == ([], [store.images.find("ond"), two])
+
+
+@pytest.mark.parametrize("copy", ["gone", "equally wrong"])
+async def test_a_wrong_digest_that_nobody_bears_out_is_named(store: Store, copy: str) -> None:
+    """What it led to is still here, without a name, and nothing is removed while that is in doubt."""
+    one, two = await bring(store, tiny("one"), "one"), await bring(store, tiny("two"), "two")
+    flipped(one.manifest.digest.hex.encode())(store.paths.index)
+    store.paths.index_copy.unlink() if copy == "gone" else shutil.copy(
+        store.paths.index, store.paths.index_copy
+    )
+    store.create()
+    assert "names may be wrong: docker.io/library/one:latest, " in store.images.index_flaws()[0]
+    assert store.images.find("one").verified == "Damaged"
+    assert store.images.find(one.id.hex).verified == "Yes"
+    assert store.collect(0) == ()
+    assert await bring(store, tiny("one"), "one") == one
+    nameless = [image for image in store.images.all() if not image.names]  # prune takes it
+    assert [image.verified for image in nameless] == ["Damaged"]
+    await store.images.untag(nameless[0].manifest.digest, ())
+    assert names_of(store) == {one.id: ["one:latest"], two.id: ["two:latest"]}
+
+
+@pytest.mark.parametrize("damage", [torn(b"{"), flipped(b"library/one"), Path.unlink])
+async def test_a_ruined_copy_is_named_and_written_anew(store: Store, damage: Damage) -> None:
+    """On the day on which the index is damaged it has to be there."""
+    assert store.images.index_flaws() == []
+    await bring(store, tiny("one"), "one")
+    assert store.images.index_flaws() == []
+    damage(store.paths.index_copy)
+    assert store.images.index_flaws() == ["index.copy.json was damaged or gone, and is written anew"]
+    store.images.rewrite_index()
+    assert store.paths.index_copy.read_bytes() == store.paths.index.read_bytes()
+    assert store.images.index_flaws() == []
 
 
 @pytest.mark.parametrize("tool", ["skopeo", "umoci", "hand"])
@@ -177,6 +220,6 @@ async def test_what_other_tools_write_into_the_index_counts(store: Store, tmp_pa
         store.paths.index.write_text(json.dumps(content))
     else:
         subprocess.run(words, check=True)
-    assert store.images.misread() == []
+    assert store.images.index_flaws() == []
     assert one not in store.images.all()
     assert two in store.images.all()
