@@ -38,6 +38,7 @@ from aiodocker_lite.store.locks import hold
 
 _WRONG = "its content is not what its digest says"
 _MISSING = "it is missing"
+_RECORD = "its record is damaged"
 _ASIDE = "it was found damaged before"
 _FEW = 3
 """Files whose owners are named one by one."""
@@ -139,7 +140,7 @@ class Checker:
                 raise  # it cannot be unpacked here and now, and that is not its fault
             return [Flaw("blob", blob.digest, _WRONG)]
         aside = _ASIDE if store.layers.is_set_aside(diff_id) else _MISSING
-        reason = "its record is damaged" if store.paths.layer(diff_id).exists() else aside
+        reason = _RECORD if store.paths.layer(diff_id).exists() else aside
         return [Flaw("layer", diff_id, reason)]
 
     async def _compare_with_list(self, record: LayerRecord, listing: Digest) -> list[Flaw]:
@@ -235,7 +236,8 @@ class Checker:
         async with hold(store.paths.lock(f"joint-{chain}")):
             lowers = store.directories(lower)
             if lowers is None or not store.joints.has(chain, str(self._tools.owners)):
-                return [Flaw("layer", diff_id, f"what joins it to those below: {_MISSING}")]
+                reason = _RECORD if store.paths.joint_record(chain).exists() else _MISSING
+                return [Flaw("layer", diff_id, f"what joins it to those below: {reason}")]
             stage, unstage = partial(store.joints.stage, chain), partial(store.joints.unstage, chain)
             async with staged(stage, unstage) as joint:
                 actual = store.joints.files(chain)

@@ -59,9 +59,7 @@ def images(
         )
     else:
         ours = ("IMAGE NAME", "SIZE", "CONTENT VERIFIED")
-        short = (
-            (_title(reference, image), human_size(image.size, 3), image.verified) for reference, image in rows
-        )
+        short = ((_title(reference, image), _size(image), image.verified) for reference, image in rows)
         typer.echo(table(ours, short))
     return 0
 
@@ -93,8 +91,13 @@ def _docker_columns(reference: Reference | None, image: Image, *, whole: bool) -
         (reference.tag if reference else None) or "<none>",
         _identity(image, whole=whole),
         ago(image.config.created),
-        human_size(image.size, 3),
+        _size(image),
     )
+
+
+def _size(image: Image) -> str:
+    """Of one that is damaged it may not be known."""
+    return "-" if image.verified == "Damaged" and not image.size else human_size(image.size, 3)
 
 
 def _as_json(reference: Reference | None, image: Image, *, whole: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiodocker_lite import syscalls
-from aiodocker_lite.errors import DiskFull, StoreUnreadable, StoreUnwritable
+from aiodocker_lite.errors import DiskFull, StoreCorrupt, StoreUnreadable, StoreUnwritable
 
 
 @contextmanager
@@ -35,6 +35,13 @@ def reading_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else str(path)
         raise StoreUnreadable(where, error.strerror or str(error)) from error
+
+
+def cannot_read(path: Path, error: OSError) -> StoreCorrupt | StoreUnreadable:
+    """What to say of a file that cannot be read: it is no file, or this user, or the disk, does not permit it."""
+    is_no_file = error.errno in (errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
+    kind = StoreCorrupt if is_no_file else StoreUnreadable
+    return kind(str(path), error.strerror or str(error))
 
 
 def sync_directory(path: Path) -> None:

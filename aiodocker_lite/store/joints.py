@@ -9,10 +9,9 @@ import json
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import StoreCorrupt
 from aiodocker_lite.store import staging
 from aiodocker_lite.store.aside import set_aside
-from aiodocker_lite.store.durable import store_errors, sync_directory, sync_filesystem
+from aiodocker_lite.store.durable import cannot_read, store_errors, sync_directory, sync_filesystem
 from aiodocker_lite.store.paths import JOINT_RECORD, Paths
 from aiodocker_lite.store.staging import FILES
 
@@ -24,14 +23,17 @@ class Joints:
         self._paths = paths
 
     def has(self, chain: Digest, owners: str) -> bool:
-        """Whether it is known what the uppermost layer of this chain needs, unpacked with these owners."""
+        """Whether it is known what the uppermost layer of this chain needs, unpacked with these owners.
+
+        Raises StoreUnreadable, StoreCorrupt.
+        """
         path = self._paths.joint_record(chain)
         try:
             return bool(json.loads(path.read_bytes())["owners"] == owners)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return False
         except OSError as error:
-            raise StoreCorrupt(str(path), error.strerror or str(error)) from error
+            raise cannot_read(path, error) from error
 
     def files(self, chain: Digest) -> Path | None:
         """The directory that overlayfs takes above the layer; None where it needs none."""

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import InvalidManifest, StoreCorrupt
+from aiodocker_lite.errors import InvalidManifest
 from aiodocker_lite.store import staging
 from aiodocker_lite.store.aside import is_aside, set_aside
-from aiodocker_lite.store.durable import write_durably
+from aiodocker_lite.store.durable import cannot_read, write_durably
 from aiodocker_lite.store.paths import LAYER_RECORD, Paths
 from aiodocker_lite.store.staging import FILES
 
@@ -106,8 +106,7 @@ class Layers:
     def find(self, diff_id: Digest, owners: str | None = None) -> LayerRecord | None:
         """The record of an unpacked layer, or None; of one that is damaged nothing is known.
 
-        None too for one with other `owners`, if these are asked for. Raises StoreCorrupt where it
-        cannot be read.
+        None too for one with other `owners`, if these are asked for. Raises StoreUnreadable, StoreCorrupt.
         """
         record = self._read(diff_id)
         return record if record is None or owners in (None, record.owners) else None
@@ -134,7 +133,7 @@ class Layers:
         except (FileNotFoundError, ValueError, KeyError, TypeError, InvalidManifest):
             return None
         except OSError as error:
-            raise StoreCorrupt(str(path), error.strerror or str(error)) from error
+            raise cannot_read(path, error) from error
 
     def files(self, diff_id: Digest) -> Path:
         """The directory that overlayfs takes as a lower one."""

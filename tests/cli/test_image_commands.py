@@ -54,6 +54,16 @@ def test_images_are_listed(box: Adl, names: Names) -> None:
     }
 
 
+def test_the_size_of_a_damaged_image_is_not_said(own_box: Adl, names: Names, root: Path) -> None:
+    """Nobody knows it: it is not 0B."""
+    (entry,) = json.loads((root / "index.json").read_bytes())["manifests"]
+    (root / "blobs/sha256" / entry["digest"].removeprefix("sha256:")).write_bytes(b"{")
+    assert own_box("images").out.splitlines()[1].split() == [f"{names.box}:latest", "-", "Damaged"]
+    assert own_box("images", "--format", "table").out.splitlines()[1].endswith("   -")
+    (line,) = own_box("images", "--format", "json").out.splitlines()
+    assert (json.loads(line)["Size"], json.loads(line)["SizeBytes"]) == ("-", 0)
+
+
 def test_a_name_chooses_among_images(own_box: Adl, names: Names) -> None:
     """With a tag this one, without it all of them; what is not there is no error."""
     for name in ("my/app:1", "my/app:2", "my/app"):

@@ -513,10 +513,14 @@ async def test_what_joins_layers_is_checked_as_well(engine: Engine) -> None:
         assert checked.image.verified == "Damaged"
         assert (await engine.verify(repair=True))[0].repaired
         assert timeless(joined.parents[2]) == before
-        shutil.rmtree(joined.parents[3])
-        (checked,) = await engine.verify(repair=True)
-        assert said(checked)[0].endswith("what joins it to those below: it is missing")
-        assert (checked.repaired, joined.read_bytes()) == (True, b"content")
+        for ruin, reason in (
+            (lambda: shutil.rmtree(joined.parents[3]), "it is missing"),
+            (lambda: (joined.parents[3] / "joint.json").write_bytes(b"{"), "its record is damaged"),
+        ):
+            ruin()
+            (checked,) = await engine.verify(repair=True)
+            assert said(checked)[0].endswith(f"what joins it to those below: {reason}")
+            assert (checked.repaired, joined.read_bytes()) == (True, b"content")
 
 
 async def test_a_damaged_layer_is_unpacked_again_before_it_runs(

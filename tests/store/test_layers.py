@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from pathlib import Path
 
 import pytest
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import StoreCorrupt, StoreUnwritable
+from aiodocker_lite.errors import StoreCorrupt, StoreUnreadable, StoreUnwritable
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.layers import LayerRecord
 from tests.store.conftest import mounted
-from tests.store.filling import stage
+from tests.store.filling import stage, unprivileged
 
 DIGEST = Digest.of(b"hello")
 
@@ -77,6 +78,28 @@ async def test_a_record_that_cannot_be_read_is_damage(store: Store) -> None:
     record.symlink_to(record.name)
     with pytest.raises(StoreCorrupt, match="Too many levels"):
         store.layers.find(DIGEST)
+
+
+@pytest.mark.parametrize("which", ["layer.json", "joint.json"])
+async def test_a_record_that_this_user_may_not_read_is_no_damage(open_directory: Path, which: str) -> None:
+    """Whose store it is, is another matter than what is in it."""
+    store = Store(open_directory / "store").create()
+    await sealed(store)
+    joint = store.joints.stage(DIGEST)
+    store.joints.seal(DIGEST, "user", needed=joint.exists())
+    for path in (store.paths.root, *store.paths.root.rglob("*")):
+        path.chmod(0o755)
+    (record,) = store.paths.root.rglob(which)
+    record.chmod(0)
+
+    def read() -> None:
+        if which == "layer.json":
+            store.layers.find(DIGEST)
+        else:
+            store.joints.has(DIGEST, "user")
+
+    with pytest.raises(StoreUnreadable, match=f"^cannot read the store at {record}: Permission denied$"):
+        unprivileged(read)
 
 
 async def test_a_layer_is_removed(store: Store) -> None:
