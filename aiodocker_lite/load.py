@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +17,7 @@ from aiodocker_lite import events
 from aiodocker_lite.archive import Archive, ArchivedImage, Section, read_archive
 from aiodocker_lite.archive.images import TITLES
 from aiodocker_lite.bring import Tools, bring_layers
-from aiodocker_lite.errors import ContentError
+from aiodocker_lite.errors import ContentError, shortened
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.fit import check_room
@@ -29,6 +29,8 @@ from aiodocker_lite.spans import span
 from aiodocker_lite.store.durable import store_errors
 
 _CHUNK = 1 << 20
+_LISTED = 5
+"""Names that are told."""
 
 
 async def load(
@@ -69,6 +71,8 @@ async def load(
         archive = await to_thread.run_sync(read)
     with archive:
         images = archive.images if tags else [replace(image, names=()) for image in archive.images]
+        if tags and (wrong := [text for image in images for text in image.misnamed]):
+            progress(events.Notice(_left_out(wrong)))
         for image in images:
             check_platform(_title(image), image.config, platform, strict=strict, progress=progress)
         try:
@@ -99,6 +103,12 @@ async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress)
     image = await tools.store.images.add(archived.names, manifest, config, manifest.digest)
     progress(events.ImageReady(_title(archived), manifest.digest, fetched=True))
     return replace(image, names=archived.names)
+
+
+def _left_out(wrong: Sequence[str]) -> str:
+    named = ", ".join(f"'{shortened(text)}'" for text in wrong[:_LISTED])
+    more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+    return f"No image can be called {named}{more}: what the archive calls so is loaded without that name"
 
 
 def _report_renamed(archived: ArchivedImage, tools: Tools, progress: Progress) -> None:

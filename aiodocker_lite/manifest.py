@@ -317,7 +317,8 @@ def _run_defaults(config: dict[str, Any], what: str) -> RunDefaults:
 def _descriptors(
     document: dict[str, Any], key: str, what: str, read: Callable[[dict[str, Any], str], Descriptor]
 ) -> tuple[Descriptor, ...]:
-    entries: list[Any] = _member(document, key, list, what)
+    # An empty list is null, as Go writes it; without the key it is something else.
+    entries: list[Any] = _member(document, key, list, what, [] if key in document else None)
     if len(entries) > _ENTRIES_MAX:
         raise LimitExceeded(f"the number of {key} in {what}", _ENTRIES_MAX, len(entries))
     for entry in entries:

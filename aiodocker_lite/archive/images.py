@@ -27,6 +27,8 @@ class ArchivedImage:
     manifest: Manifest
     config: ImageConfig
     layers: Mapping[Digest, Section]
+    misnamed: tuple[str, ...] = ()
+    """What the archive calls it besides, and no image can be called."""
 
 
 @dataclass(frozen=True, slots=True)

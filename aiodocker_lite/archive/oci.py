@@ -7,7 +7,7 @@ OCI image specification 1.1, image-layout.md and annotations.md. Which names its
   specification allows both. Of a bare tag, podman makes the name of a repository, and
   containerd asks for one: here the image stays without a name, and is found by its ID.
 
-Names are hints: one that is not a valid name is no name. Entries under one name are one image
+Names are hints: one that is not a valid name is no name, and whoever loads it hears it. Entries under one name are one image
 for several platforms. Entries without a name are different images, unless their platforms
 differ: then those for the platform that is wanted are taken.
 """
@@ -62,6 +62,7 @@ def read_images(contents: Contents, platform: Platform) -> list[ArchivedImage]:
     index = _index(contents)
     images: dict[Digest, ArchivedImage] = {}
     names: dict[Digest, dict[Reference, None]] = {}
+    misnamed: dict[Digest, dict[str, None]] = {}
     known: dict[Digest, Manifest] = {}
     skipped: UnsupportedMediaType | None = None
     for name, entry in _wanted(contents, index, platform):
@@ -76,9 +77,14 @@ def read_images(contents: Contents, platform: Platform) -> list[ArchivedImage]:
             skipped = skipped or error
             continue
         names.setdefault(manifest.digest, {}).update({name: None} if name else {})
+        wrong = None if name else _wrong_name(entry)
+        misnamed.setdefault(manifest.digest, {}).update({wrong: None} if wrong else {})
     if skipped is not None and not images:
         raise skipped
-    return [replace(image, names=tuple(names[digest])) for digest, image in images.items()]
+    return [
+        replace(image, names=tuple(names[digest]), misnamed=tuple(misnamed[digest]))
+        for digest, image in images.items()
+    ]
 
 
 def _index(contents: Contents) -> Index:
@@ -144,13 +150,28 @@ def _for_platform(
 def name_of(entry: Descriptor) -> Reference | None:
     """The name that an entry of index.json gives to its image, if it is one."""
     full, text = entry.annotations.get(FULL_NAME), entry.annotations.get(REF_NAME, "")
-    if full is None and not any(c in text for c in "/:@"):
+    if full is None and _is_bare(text):
         return None
     try:
         name = Reference.parse(full or text)
     except InvalidReference:
         return None
     return replace(name, digest=None) if name.tag else None
+
+
+def _is_bare(text: str) -> bool:
+    return not any(c in text for c in "/:@")
+
+
+def _wrong_name(entry: Descriptor) -> str | None:
+    """What an entry calls its image, if nothing can be called so: a tag that stands alone is none of that."""
+    full, text = entry.annotations.get(FULL_NAME), entry.annotations.get(REF_NAME, "")
+    called = full or text
+    try:
+        Reference.parse(f"any:{text}" if full is None and _is_bare(text) else called)
+    except InvalidReference:
+        return called or None
+    return None
 
 
 # --- from an entry to an image ---------------------------------------------------------------

@@ -135,7 +135,10 @@ def _read(path: Path, *, believing: bool = False) -> Listing | None:
         before, is_summed, end = content.rpartition(_SUM)
         if is_summed and end != _end(before) and not believing:
             return None
-        listed = json.loads(content)["manifests"]
+        document = json.loads(content)
+        listed = document["manifests"]
+        if listed is None and document["schemaVersion"] == 2:
+            listed = []  # as umoci writes it
         ours = tuple(read_entry(entry) for entry in listed if is_ours(entry))
         return ours, [entry for entry in listed if not is_ours(entry)]
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EngineError):

@@ -90,6 +90,37 @@ def test_annotations_give_names(ref_name: str | None, full: str | None, expected
     assert (str(name) if name else None) == expected
 
 
+@pytest.mark.parametrize(
+    ("ref_name", "full", "wrong"),
+    [
+        ("my tag", None, "my tag"),
+        ("a/b:my tag", None, "a/b:my tag"),
+        ("1", "docker.io/Not/A/Name:1", "docker.io/Not/A/Name:1"),
+        ("1.0", None, None),
+        ("a@sha256:" + "0" * 64, None, None),
+        ("my tag", "docker.io/library/a:1", None),
+        ("", "", None),
+    ],
+)
+def test_what_nothing_can_be_called_is_kept_to_be_told(
+    open_archive: Open, ref_name: str, full: str | None, wrong: str | None
+) -> None:
+    """A bare tag could be one, and is none for another reason."""
+    layout = Layout()
+    archive = open_archive(tar(layout.done(named(layout.image(ONE), ref_name, full))))
+    assert [image.misnamed for image in archive.images] == [(wrong,) if wrong else ()]
+
+
+def test_no_list_of_manifests_is_an_empty_one(open_archive: Open) -> None:
+    """As umoci writes it; without the key it is something else."""
+    files = Layout().done()
+    files["index.json"] = b'{"schemaVersion":2,"manifests":null}'
+    assert open_archive(tar(files)).images == ()
+    files["index.json"] = b'{"schemaVersion":2}'
+    with pytest.raises(InvalidArchive, match="it has no 'manifests'"):
+        open_archive(tar(files))
+
+
 def test_images_under_bare_tags_are_all_loaded(open_archive: Open) -> None:
     """As umoci keeps them; they have no name, and different tags are different images."""
     layout = Layout()

@@ -349,6 +349,26 @@ async def test_a_name_that_led_elsewhere_leads_here(engine: Engine, saved: Path,
     assert len([event for event in events if isinstance(event, Notice)]) == 1
 
 
+async def test_a_tag_that_is_none_is_told_once(engine: Engine, tmp_path: Path) -> None:
+    """The image is loaded, and found by its ID."""
+    layout = write_layout(tmp_path / "layout", {"my tag": ONE, "another one": TWO, "1.0": ONE})
+    events: list[Event] = []
+    found = await engine.load(layout, progress=events.append)
+    assert [(image.names, image.id) for image in found] == [((), ONE.config.digest), ((), TWO.config.digest)]
+    assert [event.text for event in events if isinstance(event, Notice)] == [
+        "No image can be called 'my tag', 'another one': what the archive calls so is loaded without that name"
+    ]
+    events.clear()
+    await engine.load(layout, tags=False, progress=events.append)
+    assert not [event for event in events if isinstance(event, Notice)]
+
+
+async def test_an_empty_layout_of_umoci_has_no_image(engine: Engine, tmp_path: Path) -> None:
+    """Its list is null."""
+    subprocess.run(["umoci", "init", "--layout", tmp_path / "empty"], check=True)
+    assert await engine.load(tmp_path / "empty") == []
+
+
 # --- real images ---------------------------------------------------------------------------------
 
 

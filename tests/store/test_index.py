@@ -204,6 +204,16 @@ async def test_a_ruined_copy_is_named_and_written_anew(store: Store, damage: Dam
     assert store.images.index_flaws() == []
 
 
+async def test_the_last_name_can_be_removed_with_umoci(store: Store) -> None:
+    """It writes null for an empty list, and that is no damage."""
+    one = await bring(store, tiny("one"), "one")
+    subprocess.run(["umoci", "rm", "--image", f"{store.paths.root}:docker.io/library/one:latest"], check=True)
+    assert json.loads(store.paths.index.read_bytes())["manifests"] is None
+    assert (store.images.all(), store.images.index_flaws()) == ([], [])
+    assert await bring(store, tiny("one"), "again") != one
+    assert names_of(store) == {one.id: ["again:latest"]}
+
+
 @pytest.mark.parametrize("tool", ["skopeo", "umoci", "hand"])
 async def test_what_other_tools_write_into_the_index_counts(store: Store, tmp_path: Path, tool: str) -> None:
     """The copy does not know of it, and the digest of what was there before says nothing."""
