@@ -9,6 +9,7 @@
     wire             one request on its way: redirects, and whose secrets go along
     connections      where they may go, through which of the
       proxies        that the environment names
+      lookup         names to addresses, which nobody waits for who has given up
     failures         why there is no answer, in plain words
     answers          what an answer means: statuses, ranges, pauses, messages
     documents, part  manifests and parts of blobs, as answers bring them

@@ -16,6 +16,7 @@ from yarl import URL
 from aiodocker_lite.errors import UnusableConfig
 from aiodocker_lite.registry.addresses import is_public, literal
 from aiodocker_lite.registry.failures import ProxyFailed, proxy_refused
+from aiodocker_lite.registry.lookup import Resolver
 from aiodocker_lite.registry.proxies import SOCKS, Proxies
 from aiodocker_lite.registry.trust import Trust
 from aiodocker_lite.settings import Settings
@@ -126,7 +127,10 @@ class Connections:
 
 def _connector(public_only: bool, per_host: int) -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(
-        limit=0, limit_per_host=per_host, socket_factory=_public_socket if public_only else None
+        resolver=Resolver(),
+        limit=0,
+        limit_per_host=per_host,
+        socket_factory=_public_socket if public_only else None,
     )
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import anyio
@@ -21,7 +22,7 @@ from aiodocker_lite.testing.messages import Reply
 from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.archives import classic, parts, tar
 from tests.fakes.certificates import Authority
-from tests.fakes.commands import Adl, Done, Names, command, environment
+from tests.fakes.commands import Adl, Done, Names, command, environment, run_command
 from tests.fakes.stores import flaws, layer_files
 
 DIGEST = re.compile("Digest: sha256:[0-9a-f]{64}")
@@ -227,6 +228,31 @@ async def test_a_pull_that_is_ended_by_a_signal_goes_on_next_time(
         assert asked, "it began where the other stopped"
     assert layer_files(root) == content
     assert flaws(root) == []
+
+
+_MUTE_NAMESERVER = """
+import socket, subprocess, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nameserver:
+    nameserver.bind(("127.0.0.1", 53))
+    pull = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    nameserver.recv(1500)
+    began = time.monotonic()
+    pull.send_signal(2)
+    pull.communicate()
+    print(pull.returncode, time.monotonic() - began)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("verb", ["pull", "run"])
+def test_nobody_waits_for_a_name_that_is_being_looked_up(tmp_path: Path, root: Path, verb: str) -> None:
+    """The C library asks a nameserver that does not answer for ten seconds; an interrupted command ends at once."""
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    setup = f'ip link set lo up && mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$@"'
+    inside = ["unshare", "--net", "--mount", "sh", "-ec", setup, "sh", sys.executable, "-c", _MUTE_NAMESERVER]
+    done = run_command([*inside, *command(root, verb, "registry.example/app")], environment(tmp_path))
+    code, seconds = done.out.split()
+    assert (code, float(seconds) < 3) == ("130", True), done.out
 
 
 # --- load ----------------------------------------------------------------------------------
