@@ -21,7 +21,7 @@ from aiodocker_lite.digest import Digest, chain_ids
 from aiodocker_lite.errors import ContentError, RegistryError, one_error
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt, Sharing, Stretch, Write, fetch_blob
-from aiodocker_lite.fetch.retries import Retries
+from aiodocker_lite.fetch.retries import Retries, retrying
 from aiodocker_lite.layer.pool import Job, JoinJob, Unpackers, WaitBeyond
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.layer.unpack import Unpacked
@@ -235,7 +235,7 @@ async def _download(layer: _Layer, ingest: Ingest, tools: Tools, progress: Progr
             yield write
 
     def on_retry(error: RegistryError, pause: float) -> None:
-        progress(events.Retrying(f"layer {blob.digest.short}", str(error), pause))
+        progress(retrying(f"layer {blob.digest.short}", error, pause))
 
     sharing = Sharing(settings.streams, settings.split_above, tools.downloads) if layer.in_parts else None
     async with _downloading(blob, ingest, tools), anyio.create_task_group() as tasks:

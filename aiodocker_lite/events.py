@@ -85,6 +85,8 @@ class Retrying:
     what: str
     reason: str
     pause: float
+    asked: float = 0.0
+    """How many seconds whoever answered asked for, with `Retry-After`; at most a minute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from aiodocker_lite.bring import Tools, bring_layers
 from aiodocker_lite.errors import InvalidManifest, PlatformNotFound, RegistryError, shortened
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
-from aiodocker_lite.fetch.retries import Retries
+from aiodocker_lite.fetch.retries import Retries, retrying
 from aiodocker_lite.fit import check_room
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import (
@@ -144,7 +144,7 @@ def asking(retries: Retries, progress: Progress) -> Ask:
 
     async def ask(what: str, action: Callable[[], Awaitable[T]]) -> T:
         def on_retry(error: RegistryError, pause: float) -> None:
-            progress(events.Retrying(what, str(error), pause))
+            progress(retrying(what, error, pause))
 
         return await retries.attempt(action, on_retry)
 

@@ -41,7 +41,7 @@ class Json:
     layer.unpacked      id, digest, progressDetail {current, total}: compressed bytes
     layer.ready         id, digest, size, entries
     layer.waiting       id, digest: another pull is at work on it
-    request.retrying    what, reason, pause (seconds)
+    request.retrying    what, reason, pause (seconds), asked (by Retry-After)
     image.ready         image, digest, fetched (false: it was here already)
     registry.quota      registry, left, limit, window (seconds): how many pulls it still allows
     image.failed        image, error: the slug of the error
@@ -92,12 +92,13 @@ def _described(event: Event) -> tuple[str, dict[str, Any]]:
             return "layer.ready", {**_layer("Pull complete", layer), "size": size, "entries": entries}
         case Waiting(layer):
             return "layer.waiting", _layer("Waiting", layer)
-        case Retrying(what, reason, pause):
+        case Retrying(what, reason, pause, asked):
             return "request.retrying", {
                 "status": retrying(event),
                 "what": printable(what),
                 "reason": printable(reason),
                 "pause": pause,
+                "asked": asked,
             }
         case ImageReady(name, digest, fetched):
             status = "Downloaded newer image for" if fetched else "Image is up to date for"

@@ -44,7 +44,9 @@ CertDir = Annotated[
 Creds = Annotated[
     str | None,
     typer.Option(
-        "--creds", metavar="USER[:PASSWORD]", help="User name and password for the registry, kept nowhere."
+        "--creds",
+        metavar="USER[:PASSWORD]|-",
+        help="User name and password for the registry, kept nowhere; - reads them from standard input.",
     ),
 ]
 Authfile = Annotated[

@@ -40,6 +40,10 @@ class Watch(Protocol):
         """While the block runs, other things may be printed on the terminal."""
 
 
+_LONG = 5.0
+"""Seconds that nobody waits without knowing why."""
+
+
 def watching(
     kind: str = "auto", stderr: TextIO | None = None, *, doing: str = "", did: str = "downloaded"
 ) -> AbstractContextManager[Watch]:
@@ -87,7 +91,8 @@ def choose(kind: str, stderr: TextIO, environ: Mapping[str, str]) -> Literal["tt
 def retrying(event: Retrying) -> str:
     """The sentence about a failed request."""
     again = f"trying again in {human_time(event.pause)}" if event.pause else "trying again"
-    return printable(f"{event.what}: {event.reason}; {again}")
+    wish = f", for it asks to wait {human_time(event.asked)}" if event.asked else ""
+    return printable(f"{event.what}: {event.reason}; {again}{wish}")
 
 
 def pulls_left(event: Quota) -> str:
@@ -161,14 +166,21 @@ class Heartbeat:
 
 
 class Quiet:
-    """Shows nothing but warnings: how much isolation there is less of must be seen, however quiet it shall be."""
+    """Shows nothing but warnings: how much isolation there is less of must be seen, however quiet it shall be.
+
+    And once that a registry has us wait, for that may be minutes.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
+        self._told_to_wait = False
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Notice) and event.text.startswith("Warning:"):
             self._say(printable(event.text))
+        if isinstance(event, Retrying) and event.asked > _LONG and not self._told_to_wait:
+            self._told_to_wait = True
+            self._say(retrying(event))
 
     def failed(self, name: str, error: EngineError) -> None:
         pass

@@ -9,11 +9,18 @@ from typing import TypeVar
 import anyio
 
 from aiodocker_lite.errors import RateLimited, RegistryError, RegistryUnavailable
+from aiodocker_lite.events import Retrying
 
 T = TypeVar("T")
 _PAUSE_MAX = 60.0
 OnRetry = Callable[[RegistryError, float], None]
 """Told of a failure, and of the pause in seconds before the next try."""
+
+
+def retrying(what: str, error: RegistryError, pause: float) -> Retrying:
+    """What those who watch are told of a failure and of the pause that follows."""
+    asked = error.retry_after if isinstance(error, RateLimited | RegistryUnavailable) else None
+    return Retrying(what, str(error), pause, asked or 0.0)
 
 
 class Retries:

@@ -55,10 +55,12 @@ _VISIBLE = re.compile(r"[!-~]+")
 class CredentialsRefused(Exception):
     """Nothing we have opens this place; the client says so in its caller's words."""
 
-    def __init__(self, source: str, detail: str) -> None:
+    def __init__(self, source: str, detail: str, server: str = "") -> None:
         super().__init__(source, detail)
         self.source = source
         self.detail = detail
+        self.server = server
+        """The token server that says so; empty where it is the registry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class Authorizer:
         try:
             grant = await self._replace(place, answer.authorization, demand)
         except CredentialsRefused as error:
-            raise CredentialsRefused(error.source, error.detail or detail) from None
+            said = error.detail if error.server else error.detail or detail
+            raise CredentialsRefused(error.source, said, error.server) from None
         if grant.header == answer.authorization:
             raise CredentialsRefused(grant.source, detail)
 
@@ -193,7 +196,7 @@ class Authorizer:
         realm = self._realm(place, demand.challenge)
         url = realm if form else realm.extend_query(_token_query(place, demand.challenge, credential))
         secret = None if form or credential.is_anonymous else basic(credential)
-        server = authority_of(url)
+        server = f"{authority_of(url)} (the token server of {place.registry})"
 
         async def authorize(hop: URL, at_home: bool) -> str | None:
             return secret if at_home else None
@@ -215,7 +218,7 @@ class Authorizer:
             if answer.status != 200:
                 detail = await answer.message()
                 if answer.status in (401, 403):
-                    raise CredentialsRefused(credential.source, detail)
+                    raise CredentialsRefused(credential.source, detail, answer.sender)
                 raise failure_of(answer.sender, answer.status, answer.headers, detail)
             body = await answer.as_stored().read(TOKEN_MAX)
         token, lifetime = _read_token(body, server, answer.headers)
@@ -231,12 +234,12 @@ class Authorizer:
         try:
             realm = URL(challenge.parameters.get("realm", ""))
             if realm.scheme not in ("", "http", "https"):
-                raise wrong(f"has a '{realm.scheme}:' address")
+                raise wrong(f"{realm.host or ''} has a '{realm.scheme}:' address".lstrip())
             host = realm.origin().host or ""
         except ValueError as error:
             raise wrong("has no valid URL") from error
         if realm.user is not None or realm.password is not None:
-            raise wrong("has a user name in its URL")
+            raise wrong(f"{host} has a user name in its URL")
         if realm.scheme == "http" and not self._wire.permits_http(place.origin, host):
             raise wrong(f"speaks plain http, at {host}; refusing to send it anything")
         return realm

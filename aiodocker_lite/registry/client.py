@@ -213,7 +213,9 @@ class HttpRegistry:
                 if answer.status != 200:
                     raise failure_of(registry, answer.status, answer.headers, await answer.message())
         except CredentialsRefused as error:
-            raise LoginFailed(registry, error.detail or "the user name or the password is wrong") from None
+            said = error.detail or "the user name or the password is wrong"
+            by = f", says {error.server}" if error.server else ""
+            raise LoginFailed(registry, said + by) from None
 
     # --- asking ------------------------------------------------------------------------------
 
@@ -285,7 +287,7 @@ class HttpRegistry:
             try:
                 answer = await stack.enter_async_context(asking)
             except CredentialsRefused as error:
-                raise _denied(place, reference, error.source, error.detail) from None
+                raise _denied(place, reference, error.source, error.detail, error.server) from None
             yield answer
 
     @asynccontextmanager
@@ -402,8 +404,10 @@ def _is_of_other_bytes(answer: Answer, blob: Descriptor) -> bool:
     return answer.is_encoded and answer.headers.get("Content-Length") != str(blob.size)
 
 
-def _denied(place: Endpoint, reference: Reference, source: str, detail: str) -> AccessDenied:
+def _denied(
+    place: Endpoint, reference: Reference, source: str, detail: str, server: str = ""
+) -> AccessDenied:
     error = AccessDenied(str(reference), source)
-    if detail:
-        error.add_note(f"{place.registry} says: {detail}")
+    if detail or server:
+        error.add_note(f"{server or place.registry} says: {detail or 'no'}")
     return error

@@ -67,6 +67,8 @@ def explain(
         kind = RegistryUnavailable if failed.may_help else RegistryUnreachable
         return kind(registry, f"the proxy {proxy_name(proxy)} {failed.reason}")
     tls = _tls_error(error)
+    if tls is not None and proxy is not None and _is_about(error, proxy):
+        return RegistryUnreachable(registry, f"the proxy {proxy_name(proxy)} {_proxy_handshake(tls)}")
     if isinstance(tls, ssl.SSLCertVerificationError):
         return RegistryUnreachable(registry, f"{_certificate_reason(tls)}; {_what_helps(url)}")
     if tls is not None:
@@ -76,7 +78,8 @@ def explain(
     if isinstance(error, aiohttp.ClientConnectorError):
         return gone(registry, _system_reason(error.os_error))
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return gone(registry, "there is no connection to it in time")
+        through = f" through the proxy {proxy_name(proxy)}" if proxy else ""
+        return gone(registry, f"there is no connection to it in time{through}")
     if isinstance(error, TimeoutError):
         return RegistryUnavailable(registry, "it stopped answering")
     if isinstance(error, aiohttp.InvalidURL):
@@ -110,6 +113,22 @@ def _proxy_failure(error: BaseException) -> ProxyFailed | None:
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return ProxyFailed(f"cannot be reached: {_system_reason(error.os_error)}")
     return None
+
+
+def _is_about(error: BaseException, proxy: URL) -> bool:
+    """The handshake was with the proxy, and not with whom it leads to."""
+    asked = getattr(error, "host", None), getattr(error, "port", None)
+    return proxy.scheme == "https" and asked == (proxy.host, proxy.port)
+
+
+def _proxy_handshake(error: ssl.SSLError) -> str:
+    if error.reason in _PLAIN_HTTP:
+        return "answers with plain http, not https: its URL has to begin with http://"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"is not trusted: {_certificate_reason(error)}"
+    return (
+        f"makes no secure connection: {str(error.reason or 'the handshake failed').replace('_', ' ').lower()}"
+    )
 
 
 def _system_reason(error: OSError) -> str:

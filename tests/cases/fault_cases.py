@@ -57,16 +57,25 @@ _LONG_AGO = "Wed, 21 Oct 2015 07:28:00 GMT"
 OTHER_DIGEST = f"sha256:{'0' * 64}"
 
 ENDINGS: dict[str, tuple[type[EngineError], str]] = {
-    "unavailable": (RegistryUnavailable, r"^\S+( \(where \S+ sends us\))? failed: "),
+    "unavailable": (
+        RegistryUnavailable,
+        r"^\S+( \(where \S+ sends us\)| \(the token server of \S+\))? failed: ",
+    ),
     "unreachable": (RegistryUnreachable, r"^cannot reach \S+ \(where \S+ sends us\): "),
-    "limited": (RateLimited, r"^\S+( \(where \S+ sends us\))? limits the number of pulls: "),
+    "limited": (
+        RateLimited,
+        r"^\S+( \(where \S+ sends us\)| \(the token server of \S+\))? limits the number of pulls: ",
+    ),
     "denied": (
         AccessDenied,
         r"^pull access denied for localhost:\d+/app\S+, .* \(credentials used: anonymous\)$",
     ),
     "no image": (ImageNotFound, r"^manifest for localhost:\d+/app\S+ not found: "),
     "no blob": (BlobNotFound, r"^localhost:\d+/app:latest is not complete in its registry: blob sha256:"),
-    "misbehaved": (RegistryMisbehaved, r"^\S+( \(where \S+ sends us\))? does not answer like a registry: "),
+    "misbehaved": (
+        RegistryMisbehaved,
+        r"^\S+( \(where \S+ sends us\)| \(the token server of \S+\))? does not answer like a registry: ",
+    ),
     "content": (
         DigestMismatch,
         r" has the wrong content: expected sha256:\w{64}, got sha256:\w{64}; nothing was stored$",

@@ -43,7 +43,7 @@ def _size(path: Path) -> int:
 @pytest.mark.parametrize(
     ("failing", "words", "sentence"),
     [
-        (unpacked, ["images"], "the store is damaged"),
+        (unpacked, ["images"], "cannot read the store"),
         (partial, ["load", "-i", "saved.tar"], "cannot write to the store"),
         (index, ["tag", "box", "other"], "cannot write to the store"),
         (ended, ["run", "--rm", "box", "true"], "cannot write to the store"),

@@ -75,6 +75,7 @@ CASES: list[tuple[Event, str, dict[str, Any]]] = [
             "what": "layer 7",
             "reason": r"timeout\x1b[2J",
             "pause": 0.5,
+            "asked": 0.0,
         },
     ),
     (

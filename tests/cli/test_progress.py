@@ -120,6 +120,17 @@ def test_rich_is_not_loaded_without_a_terminal(kind: str) -> None:
     assert bool(run.stderr) == (kind != "quiet")
 
 
+def test_who_waits_for_long_hears_why_once() -> None:
+    """However quiet it shall be: the registry asked for it."""
+    stderr = io.StringIO()
+    with watching("quiet", stderr) as progress:
+        for asked in (0.0, 5.0, 30.0, 30.0):
+            progress(Retrying("resolving app", "r limits the number of pulls", asked + 1, asked))
+    assert stderr.getvalue() == (
+        "resolving app: r limits the number of pulls; trying again in 31s, for it asks to wait 30s\n"
+    )
+
+
 def test_quiet_is_quiet() -> None:
     """Not even a notice; but a warning must be seen."""
     stderr = io.StringIO()

@@ -135,7 +135,10 @@ def test_credentials_for_one_command(adl: Adl, locked: str, tmp_path: Path) -> N
     """Nothing is kept; who writes a password where `ps` shows it is warned."""
     done = adl("pull", "-q", "--creds", f"{USER}:{PASSWORD}", locked)
     assert (done.code, done.out) == (0, f"{locked}:latest\n")
-    assert done.err == ("WARNING! A password in --creds is insecure. With --creds USER it is asked for.\n")
+    assert done.err == (
+        "WARNING! A password in --creds is insecure: others see it in ps. "
+        "With --creds USER it is asked for, with --creds - it is read from standard input.\n"
+    )
     assert not (tmp_path / ".docker").exists()
     wrong = adl("pull", "--creds", f"{USER}:hunter2", locked)
     assert wrong.code == 1
@@ -144,6 +147,19 @@ def test_credentials_for_one_command(adl: Adl, locked: str, tmp_path: Path) -> N
     run = adl("run", "--creds", f"{USER}:{PASSWORD}", "--rm", f"{locked}:gone")
     assert (run.code, run.sentence) == (125, f"manifest for {locked}:gone not found: manifest unknown")
     assert "aiodocker-lite: credentials used: --creds\n" in run.err
+
+
+def test_credentials_from_standard_input(adl: Adl, locked: str, names: Names) -> None:
+    """Of which the first line is read, so that nothing is to be seen in `ps`; what follows is for the container."""
+    done = adl("pull", "-q", "--creds", "-", locked, stdin=f"{USER}:{PASSWORD}\n".encode())
+    assert (done.code, done.out, done.err) == (0, f"{locked}:latest\n", "")
+    words = ["--creds", "-", "-i", "--rm", names.box, "cat"]
+    done = adl("run", "-q", *words, stdin=f"{USER}:{PASSWORD}\r\nfor the container\n".encode())
+    assert (done.code, done.out) == (0, "for the container\n"), done.err
+    for wrong in (b"", b"\n", f"{USER}\n".encode()):
+        done = adl("pull", "-q", "--creds", "-", locked, stdin=wrong)
+        assert done.code == 125
+        assert done.sentence.startswith("invalid value for --creds: ")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -413,6 +414,39 @@ async def test_a_token_server_without_patience_is_a_rate_limit(
     with pytest.raises(RateLimited, match="scripted 429") as caught:
         await client().resolve(fake.reference("app"))
     assert caught.value.retry_after == 9
+
+
+@pytest.mark.parametrize("code", [401, 403])
+async def test_a_token_server_that_refuses_is_named(
+    fake: FakeRegistry, other: FakeRegistry, client: NewClient, code: int
+) -> None:
+    """Not the registry says so."""
+    fake.challenge_bearer(other)
+    other.script("GET", "/token", status(code), status(code))
+    server = f"127.0.0.1:{other.port} (the token server of {fake.address})"
+    with pytest.raises(AccessDenied) as caught:
+        await client(ME).resolve(fake.reference("app"))
+    assert caught.value.__notes__[0] == f"{server} says: fault: scripted {code}"
+    with pytest.raises(LoginFailed, match=f"scripted {code}, says {re.escape(server)}$"):
+        await client().login(fake.address, "me", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("realm", "sentence"),
+    [
+        ("https://127.0.0.1:1/token", "cannot reach 127.0.0.1:1 (the token server of {}): connection refused"),
+        ("ftp://auth.example/token", "{} does not answer like a registry: its token server auth.example has a 'ftp:' address"),
+        ("https://me@auth.example/", "{} does not answer like a registry: its token server auth.example has a user name in its URL"),
+    ],
+)  # fmt: skip
+async def test_a_token_server_that_is_none_is_named(
+    fake: FakeRegistry, client: NewClient, realm: str, sentence: str
+) -> None:
+    """With the registry that sends us there."""
+    fake.challenge = f'Bearer realm="{realm}"'
+    with pytest.raises(RegistryError) as caught:
+        await client().resolve(fake.reference("app"))
+    assert str(caught.value) == sentence.format(fake.address)
 
 
 # --- tokens instead of passwords -----------------------------------------------------------

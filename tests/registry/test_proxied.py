@@ -160,6 +160,36 @@ async def test_a_proxy_that_wants_a_password(
     assert not [seen for seen in registry.requests if "Proxy-Authorization" in seen.headers]
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("http", "the proxy {} answers with plain http, not https: its URL has to begin with http://"),
+        ("tinyproxy", "there is no connection to it in time through the proxy {}"),
+        (
+            "untrusted",
+            "the proxy {} is not trusted: its certificate is of an authority that is not trusted here",
+        ),
+    ],
+)
+@pytest.mark.parametrize("target", ["r.example", ANYWHERE])
+async def test_a_proxy_that_is_called_https_and_is_not(
+    fake: FakeRegistry, secure: FakeRegistry, client: NewClient, proxy: tuple[str, Path],
+    environ: pytest.MonkeyPatch, kind: str, reason: str, target: str,
+) -> None:  # fmt: skip
+    """It is the proxy that does not speak TLS, says nothing to it, or is not trusted; the registry was never asked."""
+    address = {
+        "http": f"127.0.0.1:{fake.port}",
+        "tinyproxy": proxy[0],
+        "untrusted": f"127.0.0.1:{secure.port}",
+    }[kind]
+    for variable in ("HTTPS_PROXY", "HTTP_PROXY"):
+        environ.setenv(variable, f"https://me:s3cret@{address}")
+    with pytest.raises(RegistryUnreachable) as caught:
+        await client(config_dirs=(), idle_timeout=1.0).resolve(Reference.parse(f"{target}/app"))
+    assert str(caught.value) == f"cannot reach {target}: {reason.format(address)}"
+    assert_no_secret(caught.value)
+
+
 async def test_a_proxy_that_refuses(client: NewClient, tmp_path: Path, environ: pytest.MonkeyPatch) -> None:
     """By its rules, or because there is nobody behind it."""
     (tmp_path / "rules").write_text("good\n")
