@@ -307,9 +307,9 @@ class Engine:
         try:
             found = self.store.images.find(text("image", image))
         except NoSuchImage:
-            if policy == "never":
-                raise
             reference = Reference.parse(image)
+            if policy == "never":
+                raise NoSuchImage(reference.familiar) from None
             if policy == "missing":
                 progress(events.Notice(f"Unable to find image '{reference.familiar}' locally"))
             return await pull_it(reference)

@@ -50,7 +50,7 @@ def pull(
     authfile: Authfile = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Blobs to download at once.")] = 6,
     policy: Annotated[
-        str, typer.Option(metavar="WHEN", help="always, missing or never, as in podman.")
+        str, typer.Option(metavar="WHEN", help="always, missing or never, as `run --pull`.")
     ] = "always",
     limit: Limit = None,
     max_store: Annotated[
@@ -134,9 +134,8 @@ async def _pull_all(
             if when == "always":
                 image = await engine.pull(reference, platform=platform, progress=note, beside=references)
             else:
-                name = str(reference)
                 image = await engine.find_or_pull(
-                    name, pull=when, platform=platform, progress=note, beside=references
+                    str(reference), pull=when, platform=platform, progress=note, beside=references
                 )
         except EngineError as error:
             if len(references) == 1:

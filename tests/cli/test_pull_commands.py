@@ -230,6 +230,22 @@ async def test_a_pull_that_is_ended_by_a_signal_goes_on_next_time(
     assert flaws(root) == []
 
 
+@pytest.mark.parametrize(
+    ("when", "sentence"),
+    [
+        ("never", "No such image: localhost:1/app:latest"),
+        ("missing", "cannot reach localhost:1: connection refused"),
+        ("always", "cannot reach localhost:1: connection refused"),
+        ("newer", 'invalid value for {}: \'newer\' is not one of "always", "missing" or "never"'),
+        ("ALWAYS", 'invalid value for {}: \'ALWAYS\' is not one of "always", "missing" or "never"'),
+    ],
+)
+def test_when_to_pull_is_said_in_the_same_words(adl: Adl, when: str, sentence: str) -> None:
+    """`pull --policy` and `run --pull`, and they fail in the same words."""
+    assert adl("pull", "--policy", when, "localhost:1/app").sentence == sentence.format("--policy")
+    assert adl("run", "--pull", when, "localhost:1/app", "true").sentence == sentence.format("--pull")
+
+
 _MUTE_NAMESERVER = """
 import socket, subprocess, sys, time
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nameserver:
