@@ -21,7 +21,7 @@ class Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Raises OSError."""
-        found = await look_up(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        found = await _look_up(host, port, family)
         return [
             ResolveResult(
                 hostname=host,
@@ -38,9 +38,7 @@ class Resolver(AbstractResolver):
         """There is nothing to close."""
 
 
-async def look_up(
-    host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-) -> Found:
+async def _look_up(host: str, port: int, family: socket.AddressFamily) -> Found:
     """As `socket.getaddrinfo`. Raises what that raises, and RuntimeError where no thread can be had.
 
     A thread in the C library cannot be called back: whoever gives up leaves it to its own time limits. It is
@@ -61,7 +59,7 @@ async def look_up(
         found: Found = ()
         failure: Exception | None = None
         try:
-            found = socket.getaddrinfo(host, port, family, type, proto, flags)
+            found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         except Exception as error:
             failure = error
         with suppress(RuntimeError):  # the event loop has ended, and with it whoever waited
