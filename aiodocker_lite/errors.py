@@ -34,6 +34,8 @@
     │   ├── NoSuchImage
     │   ├── BlobMissing
     │   ├── ImageInUse
+    │   ├── NoSuchVolume
+    │   ├── VolumeInUse
     │   ├── NotAStore
     │   ├── StoreUnreadable
     │   ├── LayerInUse
@@ -51,6 +53,7 @@
         ├── IsolationUnavailable
         ├── NetworkUnavailable
         ├── NetworkFailed
+        ├── LimitsUnavailable
         ├── NoSuchContainer
         ├── ContainerNameTaken
         ├── ContainerRunning
@@ -534,6 +537,25 @@ class ImageInUse(StoreError):
     message = "conflict: unable to delete {name} {reason}"
 
 
+class NoSuchVolume(StoreError, LookupError):
+    """There is no volume of this name."""
+
+    name: str
+
+    slug = "no-such-volume"
+    message = "No such volume: {name}"
+
+
+class VolumeInUse(StoreError):
+    """The volume cannot be removed while a container has it."""
+
+    name: str
+    containers: str
+
+    slug = "volume-in-use"
+    message = "cannot remove volume {name}: it is in use by {containers}"
+
+
 class NotAStore(StoreError):
     """Something else is where the store should be; it is left as it is."""
 
@@ -704,6 +726,16 @@ class NetworkFailed(RunError):
 
     slug = "network-failed"
     message = "the network could not be made ({program}): {reason}"
+
+
+class LimitsUnavailable(RunError):
+    """A limit of a container that needs control groups, which cannot be had here."""
+
+    what: str
+    reason: str
+
+    slug = "limits-unavailable"
+    message = "limits of {what} cannot be set here: {reason}"
 
 
 class NoSuchContainer(RunError, LookupError):

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import posixpath
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal, Self, TypeAlias
 
 from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.mount import Mount as Mount
 from aiodocker_lite.ports import Port
 
 PullPolicy: TypeAlias = Literal["always", "missing", "never"]
 """When an image is pulled: even if it is here (for one request where it is up to date), if it is not, or not at all."""
 Stream: TypeAlias = int | IO[Any] | None
+
+
+STOP_SIGNAL = "org.opencontainers.image.stopSignal"
+"""The annotation of a runtime spec that says which signal ends a container (image-spec, conversion.md)."""
+INIT = "aiodocker-lite.init"
+"""The annotation of one that wants a process 1 before its command."""
+
+
+def signal_number(name: str) -> int:
+    """The number of ``SIGTERM``, ``term``, ``15`` or ``SIGRTMIN+3``. Raises InvalidOption."""
+    word = name.upper().removeprefix("SIG")
+    base, plus, more = word.partition("+")
+    if base.isascii() and base.isdigit() and not plus:
+        number = int(base)
+    elif f"SIG{base}" in signal.Signals.__members__ and (not plus or (base == "RTMIN" and more.isdigit())):
+        number = signal.Signals[f"SIG{base}"] + int(more or 0)
+    else:
+        number = 0
+    if not 1 <= number <= signal.SIGRTMAX:
+        raise InvalidOption("--stop-signal", f"there is no signal '{name}'")
+    return number
 
 
 def text(option: str, given: object) -> str:
@@ -40,39 +61,6 @@ def pull_policy(given: object, option: str = "pull") -> PullPolicy:
             raise InvalidOption(option, f'{given!r} is not one of "always", "missing" or "never"')
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A directory or file of the host (`bind`), or an empty file system in memory (`tmpfs`)."""
-
-    target: str
-    source: str | None = None
-    read_only: bool = False
-
-    @property
-    def kind(self) -> Literal["bind", "tmpfs"]:
-        """A mount without a source is a tmpfs."""
-        return "tmpfs" if self.source is None else "bind"
-
-    @classmethod
-    def parse(cls, text: str) -> Mount:
-        """Read docker's ``-v SOURCE:TARGET[:ro]``. Raises InvalidOption."""
-        parts = text.split(":")
-        if len(parts) not in (2, 3) or not all(parts):
-            raise InvalidOption("--volume", f"'{text}' is not SOURCE:TARGET[:ro]")
-        source, target = parts[0], parts[1]
-        modes = set(parts[2].split(",")) if len(parts) == 3 else set()
-        # z and Z relabel for SELinux, rw is the default: accepted for the sake of old habits.
-        if unknown := modes - {"ro", "rw", "z", "Z"}:
-            raise InvalidOption("--volume", f"unknown mode '{', '.join(sorted(unknown))}' in '{text}'")
-        if not target.startswith("/") or posixpath.normpath(target) == "/":
-            raise InvalidOption("--volume", f"the target '{target}' must be an absolute path other than '/'")
-        if not source.startswith(("/", ".", "~")):
-            raise InvalidOption(
-                "--volume", f"'{source}' is a named volume; give a path, such as './{source}'"
-            )
-        return cls(target, os.path.realpath(os.path.expanduser(source)), "ro" in modes)  # noqa: PTH111
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """Options of one run; vary it with `dataclasses.replace`. None means: as the image says."""
@@ -80,10 +68,19 @@ class RunOptions:
     env: Mapping[str, str] = field(default_factory=dict, hash=False)
     mounts: tuple[Mount, ...] = ()
     user: str | None = None
+    groups: tuple[str, ...] = ()
+    """More groups of the process, by name or number."""
     workdir: str | None = None
     entrypoint: tuple[str, ...] | None = None
     hostname: str | None = None
+    domainname: str | None = None
+    hosts: tuple[str, ...] = ()
+    """More lines of /etc/hosts, as ``NAME:ADDRESS``."""
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
     name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     terminal: bool = False
     """A terminal in the place of the three standard streams."""
     network: str | None = None
@@ -91,19 +88,72 @@ class RunOptions:
     publish: tuple[Port, ...] = ()
     remove: bool = False
     """Remove the container, with everything it wrote, when its process has ended."""
+    init: bool = False
+    """Have a process 1 that passes signals on and takes leave of the dead."""
+    stop_signal: str | None = None
+    stop_timeout: int | None = None
+    """Seconds between that signal and SIGKILL; -1 is for ever."""
+    read_only: bool = False
+    """Nothing of the root can be written."""
+    shm_size: int | None = None
+    """Bytes of /dev/shm."""
+    ipc: str | None = None
+    uts: str | None = None
+    pid: str | None = None
+    sysctls: Mapping[str, str] = field(default_factory=dict, hash=False)
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security: tuple[str, ...] = ()
+    """As docker's `--security-opt`, but for a profile of seccomp, which stands here with its content."""
+    privileged: bool = False
+    """All capabilities and devices, and no filter: no protection of the host."""
+    devices: tuple[str, ...] = ()
+    """Devices of the host, as ``HOST[:CONTAINER[:rwm]]``."""
+    ulimits: tuple[str, ...] = ()
+    """As ``NAME=SOFT[:HARD]``; -1 is unlimited."""
+    oom_score_adj: int | None = None
+    memory: int | None = None
+    """Bytes, as the next two."""
+    memory_swap: int | None = None
+    """Memory and swap together; -1 is unlimited."""
+    memory_reservation: int | None = None
+    cpus: float | None = None
+    cpu_shares: int | None = None
+    cpu_period: int | None = None
+    """Microseconds, as the next one."""
+    cpu_quota: int | None = None
+    cpuset_cpus: str | None = None
+    cpuset_mems: str | None = None
+    pids_limit: int | None = None
     require_isolation: bool = False
     """Refuse to run with less isolation than all namespaces."""
 
     def __post_init__(self) -> None:
-        for option in ("user", "workdir", "hostname", "name"):
+        for option in (
+            "user", "workdir", "hostname", "domainname", "name", "stop_signal", "ipc", "uts", "pid", "cpuset_cpus",
+            "cpuset_mems",
+        ):  # fmt: skip
             if (given := getattr(self, option)) is not None:
                 text(option, given)
         if self.entrypoint is not None:
             words("entrypoint", self.entrypoint)
-        if not isinstance(self.env, Mapping):
-            raise InvalidOption("env", f"{self.env!r} is not a mapping")
-        for given in (*self.env, *self.env.values()):
-            text("env", given)
+        for option in (
+            "groups", "hosts", "dns", "dns_search", "dns_options", "cap_add", "cap_drop", "security", "devices",
+            "ulimits",
+        ):  # fmt: skip
+            words(option, getattr(self, option))
+        for option in ("env", "labels", "sysctls"):
+            if not isinstance(given := getattr(self, option), Mapping):
+                raise InvalidOption(option, f"{given!r} is not a mapping")
+            for member in (*given, *given.values()):
+                text(option, member)
+        for option in (
+            "stop_timeout", "shm_size", "oom_score_adj", "memory", "memory_swap", "memory_reservation", "cpu_shares",
+            "cpu_period", "cpu_quota", "pids_limit",
+        ):  # fmt: skip
+            given = getattr(self, option)
+            if given is not None and (not isinstance(given, int) or isinstance(given, bool)):
+                raise InvalidOption(option, f"{given!r} is not a whole number")
         mounts: object = self.mounts
         if not isinstance(mounts, Sequence) or not all(isinstance(mount, Mount) for mount in mounts):
             raise InvalidOption("mounts", f"{self.mounts!r} is not a tuple of mounts")

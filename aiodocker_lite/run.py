@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from aiodocker_lite.exec import execute
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.options import ExecOptions, RunOptions, Streams
+from aiodocker_lite.runtime.cgroups import PREFIX
 from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
 from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.network import write_network_files
@@ -30,6 +33,7 @@ from aiodocker_lite.snapshot import flatten, plan_rootfs
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.containers import Container
 from aiodocker_lite.users import resolve_user
+from aiodocker_lite.volumes import provide_volumes
 
 _DRAIN = 5.0
 """Seconds in which output must end after the process has; without a pid namespace others may hold it."""
@@ -139,14 +143,20 @@ async def start(
         if plan.upper is None:
             how = partial(subids.call, owners.maps, flatten) if owners.maps else flatten
             await to_thread.run_sync(how, plan)
-        hostname = chosen_hostname(options, container.id[:12])
+        volumes: dict[str, Path] = {}
+        if ladder.is_isolated:
+            volumes = await provide_volumes(image, options, container, layers, store, owners)
+        default = os.uname().nodename if options.uts == "host" else container.id[:12]
+        hostname = chosen_hostname(options, default)
         spec = build_spec(
             image.config,
             command,
             options,
             rootfs=plan.root,
             hostname=hostname,
-            files=write_network_files(container.path, hostname),
+            files=write_network_files(container.path, hostname, options),
+            volumes=volumes,
+            name=f"{PREFIX}{container.id}",
             uid_map=ladder.uid_map,
             gid_map=ladder.gid_map,
             terminal=options.terminal,
@@ -158,7 +168,8 @@ async def start(
             spec,
             plan,
             ladder.rung,
-            resolve_user=resolve_user,
+            resolve_user=partial(resolve_user, more=options.groups),
+            grace=_grace(options.stop_timeout),
             stdin=streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
@@ -171,6 +182,12 @@ async def start(
                 # Whoever waits for the exit code gets it, whether it can be kept or not.
                 text = f"Warning: how container {container.name} ended cannot be kept: {error}"
                 progress(events.Notice(text))
+
+
+def _grace(timeout: int | None) -> float:
+    if timeout is None:
+        return 10.0
+    return math.inf if timeout < 0 else float(timeout)
 
 
 def find_ladder(store: Store, options: RunOptions, progress: Progress) -> Ladder:

@@ -63,12 +63,15 @@ FSOPEN_CLOEXEC = 0x1
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_SECUREBITS = 28
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+SECCOMP_MODE_FILTER = 2
 
 CLOSE_RANGE_CLOEXEC = 0x4
 KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -274,9 +277,39 @@ def join_new_keyring() -> None:
     _checked(_libc.syscall(_SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, None))
 
 
+def load_filter(program: bytes) -> None:
+    """Have the kernel ask this BPF program about every system call from now on (seccomp(2))."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
+    where = ctypes.create_string_buffer(header, len(header))
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(where))
+
+
+def set_limit(resource: int, soft: int, hard: int) -> None:
+    """Limit this process (setrlimit(2)); 2**64 - 1 is no limit."""
+    _checked(_libc.setrlimit(resource, struct.pack("QQ", soft, hard)))
+
+
 def sethostname(name: bytes) -> None:
     """Name this UTS namespace (sethostname(2))."""
     _checked(_libc.sethostname(name, ctypes.c_size_t(len(name))))
+
+
+def setdomainname(name: bytes) -> None:
+    """Give this UTS namespace a NIS domain (setdomainname(2))."""
+    _checked(_libc.setdomainname(name, ctypes.c_size_t(len(name))))
+
+
+def block_signals() -> None:
+    """Keep all signals until `next_signal` asks for them."""
+    _libc.pthread_sigmask(0, b"\xff" * 128, None)  # SIG_BLOCK
+
+
+def next_signal() -> int:
+    """Wait for a signal, and take it (sigwaitinfo(2))."""
+    while (number := _libc.sigwaitinfo(b"\xff" * 128, None)) < 0:  # stopped and continued
+        pass
+    return int(number)
 
 
 def reset_signals() -> None:

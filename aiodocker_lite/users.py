@@ -7,7 +7,7 @@ a name, and a line that cannot be understood is no line: both once made root of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from aiodocker_lite.errors import InvalidUser
@@ -42,8 +42,8 @@ class _Group:
     members: tuple[str, ...]
 
 
-def resolve_user(text: str, passwd: bytes, group: bytes) -> User:
-    """The user that ``user[:group]`` means in an image with these files; empty text is root.
+def resolve_user(text: str, passwd: bytes, group: bytes, *, more: Sequence[str] = ()) -> User:
+    """The user that ``user[:group]`` means in an image with these files, in `more` groups; empty text is root.
 
     Raises InvalidUser for a name that is not there, and for what is neither name nor number.
     """
@@ -51,12 +51,16 @@ def resolve_user(text: str, passwd: bytes, group: bytes) -> User:
     if text and not wanted:  # docker takes root
         raise InvalidUser(text, "the user in 'user:group' is empty")
     account = _find_account(text, wanted or "0", passwd)
+    added = [_find_group(name, name, group) for name in more]
     if wanted_group:
         gid = _find_group(text, wanted_group, group)
-        return User(account.uid, gid, (gid,), account.home or "/")
+        return User(account.uid, gid, _without_doubles(gid, *added), account.home or "/")
     also = (g.gid for g in _groups(group) if account.name and account.name in g.members)
-    groups = tuple(dict.fromkeys((account.gid, *also)))
-    return User(account.uid, account.gid, groups, account.home or "/")
+    return User(account.uid, account.gid, _without_doubles(account.gid, *also, *added), account.home or "/")
+
+
+def _without_doubles(*groups: int) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(groups))
 
 
 def _find_account(text: str, wanted: str, passwd: bytes) -> _Account:

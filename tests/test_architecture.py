@@ -15,7 +15,7 @@ import aiodocker_lite
 PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
-    "options", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports",
+    "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports",
 }  # fmt: skip
 ROOMS = {
     "registry",
@@ -32,19 +32,8 @@ ROOMS = {
     "trace",
 }
 CONDUCTORS = {
-    "pull",
-    "load",
-    "save",
-    "bring",
-    "owners",
-    "run",
-    "exec",
-    "remove",
-    "check",
-    "mend",
-    "prune",
-    "fit",
-}
+    "pull", "load", "save", "bring", "owners", "run", "exec", "volumes", "remove", "check", "mend", "prune", "fit",
+}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(WORDS, WORDS),
     **{room: WORDS | {room} for room in ROOMS},

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 _OPTIONS = {
     "run": """
-        add-host annotation attach/a blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile
-        cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares/c cpus cpuset-cpus
-        cpuset-mems detach/d detach-keys device device-cgroup-rule device-read-bps device-read-iops device-write-bps
-        device-write-iops disable-content-trust dns dns-opt dns-option dns-search domainname env-file expose gpus
-        group-add health-cmd health-interval health-retries health-start-interval health-start-period health-timeout
-        init io-maxbandwidth io-maxiops ip ip6 ipc isolation kernel-memory label/l label-file link link-local-ip
-        log-driver log-opt mac-address memory/m memory-reservation memory-swap memory-swappiness mount net net-alias
-        network network-alias no-healthcheck oom-kill-disable oom-score-adj pid pids-limit privileged publish/p
-        publish-all/P read-only restart runtime security-opt shm-size sig-proxy stop-signal stop-timeout
-        storage-opt sysctl tmpfs ulimit use-api-socket userns uts volume-driver volumes-from
+        annotation attach/a blkio-weight blkio-weight-device cgroup-parent cgroupns cpu-count
+        cpu-percent cpu-rt-period cpu-rt-runtime detach/d detach-keys device-cgroup-rule
+        device-read-bps device-read-iops device-write-bps device-write-iops disable-content-trust
+        expose gpus health-cmd health-interval health-retries health-start-interval
+        health-start-period health-timeout io-maxbandwidth io-maxiops ip ip6 isolation kernel-memory
+        link link-local-ip log-driver log-opt mac-address memory-swappiness net net-alias network
+        network-alias no-healthcheck oom-kill-disable publish/p publish-all/P restart runtime
+        sig-proxy storage-opt use-api-socket userns volume-driver volumes-from
     """,
     "pull": "all-tags/a disable-content-trust",
     "save": "platform",

@@ -25,11 +25,11 @@ from aiodocker_lite.cli.options import (
     tls_settings,
 )
 from aiodocker_lite.cli.progress import watching
+from aiodocker_lite.cli.runoptions import Given, cidfile, with_run_options
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
-from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.image import Image
-from aiodocker_lite.options import Mount, RunOptions, Streams, pull_policy
+from aiodocker_lite.options import Streams, pull_policy
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Limits
 
@@ -39,6 +39,7 @@ _PATIENCE = 3
 """Which SIGINT or SIGTERM kills, as with docker: a command may ignore the others."""
 
 
+@with_run_options
 def run(
     context: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A name or an image ID.")],
@@ -46,35 +47,9 @@ def run(
         list[str] | None,
         typer.Argument(metavar="[COMMAND] [ARG]...", help="In the place of the image's own command."),
     ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--env",
-            "-e",
-            metavar="NAME[=VALUE]",
-            help="An environment variable; without VALUE, as it is here.",
-        ),
-    ] = None,
-    workdir: Annotated[
-        str | None, typer.Option("--workdir", "-w", metavar="DIR", help="The directory to begin in.")
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option("--user", "-u", metavar="USER[:GROUP]", help="By name or number.")
-    ] = None,
-    volume: Annotated[
-        list[str] | None,
-        typer.Option("--volume", "-v", metavar="SOURCE:TARGET[:ro]", help="Mount a path of this machine."),
-    ] = None,
+    *,
+    given: Given,
     remove: Annotated[bool, typer.Option("--rm", help="Remove the container when it has ended.")] = False,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="A name for the container.")
-    ] = None,
-    entrypoint: Annotated[
-        str | None, typer.Option("--entrypoint", metavar="COMMAND", help="In the place of the image's own.")
-    ] = None,
-    hostname: Annotated[
-        str | None, typer.Option("--hostname", "-h", metavar="NAME", help="The container's host name.")
-    ] = None,
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Pass standard input on.")] = False,
     terminal: Annotated[
         bool, typer.Option("--tty", "-t", help="Give it a terminal; with -i, this one's keys.")
@@ -83,9 +58,6 @@ def run(
     pull: Annotated[
         str, typer.Option("--pull", metavar="WHEN", help="Pull the image: always, missing or never.")
     ] = "missing",
-    require_isolation: Annotated[
-        bool, typer.Option("--require-isolation", help="Refuse to run with less than all namespaces.")
-    ] = False,
     insecure: Insecure = False,
     tls_verify: TlsVerify = "true",
     cert_dir: CertDir = None,
@@ -104,19 +76,7 @@ def run(
     126 if its command cannot be executed, 127 if it was not found, 128+n if signal n ended it, and
     otherwise its own.
     """
-    options = RunOptions(
-        env=dict(filter(None, map(_variable, env or ()))),
-        mounts=tuple(Mount.parse(text) for text in volume or ()),
-        # As docker does: nothing is as good as no option.
-        user=user or None,
-        workdir=workdir or None,
-        entrypoint=None if entrypoint is None else (entrypoint,),
-        hostname=hostname or None,
-        name=name or None,
-        terminal=terminal,
-        remove=remove,
-        require_isolation=require_isolation,
-    )
+    options = given.options(remove=remove, terminal=terminal)
     size = None
     if terminal:
         from aiodocker_lite.cli.terminal import attend, check_keys, size_here
@@ -125,7 +85,7 @@ def run(
         size = size_here()
     # As docker does: the image of this name that is here may be another platform's.
     wanted = platform or os.environ.get("DOCKER_DEFAULT_PLATFORM")
-    given = credentials_for(creds, [Reference.parse(image)]) if creds is not None else {}
+    logins = credentials_for(creds, [Reference.parse(image)]) if creds is not None else {}
     policy = pull_policy(pull, "--pull")
     to_container: Callable[[int], bool] | None = None
     signals: list[int] = []
@@ -147,7 +107,7 @@ def run(
     async def work(engine: Engine) -> int:
         nonlocal to_container
         streams = Streams(sys.stdin.fileno() if interactive else subprocess.DEVNULL, size=size)
-        with watching("quiet" if quiet else "auto") as watch:
+        with watching("quiet" if quiet else "auto") as watch, cidfile(given.cidfile) as write_id:
             async with engine.start(
                 image,
                 command or (),
@@ -164,6 +124,7 @@ def run(
                     return True
 
                 to_container = deliver
+                write_id(running.id)
                 for number in signals:
                     deliver(number)
                 try:
@@ -179,7 +140,7 @@ def run(
         on_signal=pass_on,
         signals=_PASSED_ON,
         **tls_settings(insecure, tls_verify, cert_dir),
-        creds=given,
+        creds=logins,
         authfile=authfile,
         limits=Limits.parse(limit or ()),
         discard_blobs=discard_blobs,
@@ -189,13 +150,3 @@ def run(
 def _ignore(number: int) -> bool:
     """Nobody is left to hear a signal."""
     return True
-
-
-def _variable(text: str) -> tuple[str, str] | None:
-    """``NAME=VALUE``, or a bare name for the value it has here; None for one that is not set here."""
-    name, assigned, value = text.partition("=")
-    if not name:
-        raise InvalidOption("--env", f"'{text}' has no name")
-    if assigned:
-        return name, value
-    return (name, os.environ[name]) if name in os.environ else None

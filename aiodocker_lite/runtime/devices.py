@@ -7,7 +7,15 @@ import os
 import stat
 
 from aiodocker_lite import syscalls
+from aiodocker_lite.runtime.inside import directory_inside, file_inside
 from aiodocker_lite.runtime.report import step
+
+TYPE_CHECKING = False  # `typing` is slow to import
+if TYPE_CHECKING:
+    from typing import Any
+
+_TEMPORARY = ".given"
+_QUIET = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
 
 NODES = {
     "null": (1, 3),
@@ -39,6 +47,35 @@ def populate(directory: int) -> None:
     for name, target in LINKS.items():
         os.symlink(target, name, dir_fd=directory)
     os.close(directory)
+
+
+def give(root: int, devices: list[dict[str, Any]]) -> None:
+    """Make the devices of a runtime spec: in /dev, or elsewhere as a mount of a node that is nowhere any more."""
+    for device in devices:
+        path = device["path"]
+        with step(f"making {path}"):
+            place, _, name = path.rpartition("/")
+            if path.startswith("/dev/"):
+                _make_given(device, name, directory_inside(root, place))
+                continue
+            directory = directory_inside(root, "/dev")
+            _make_given(device, _TEMPORARY, directory)
+            node = syscalls.open_tree(directory, _TEMPORARY, syscalls.OPEN_TREE_CLONE)
+            syscalls.mount_setattr(node, b"", syscalls.AT_EMPTY_PATH, _QUIET)
+            syscalls.move_mount(node, file_inside(root, path))
+            os.unlink(_TEMPORARY, dir_fd=directory)
+
+
+def _make_given(device: dict[str, Any], name: str, directory: int) -> None:
+    kind = stat.S_IFBLK if device["type"] == "b" else stat.S_IFCHR
+    mode = device.get("fileMode", 0o666)
+    try:  # noqa: SIM105 - contextlib is slow to import
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        pass
+    os.mknod(name, kind | mode, os.makedev(device["major"], device["minor"]), dir_fd=directory)
+    os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=directory, follow_symlinks=False)
+    os.chmod(name, mode, dir_fd=directory)
 
 
 def make_node(name: str, directory: int) -> bool:

@@ -7,6 +7,7 @@ import os
 import stat
 
 from aiodocker_lite import syscalls
+from aiodocker_lite.runtime import limits
 from aiodocker_lite.runtime.inside import open_inside
 from aiodocker_lite.runtime.report import Failed, step
 
@@ -73,9 +74,14 @@ def keeps_groups() -> bool:
 
 
 def give_up_rights(
-    user: dict[str, Any], capabilities: dict[str, list[str]], *, permitted: int, keeps_groups: bool
+    user: dict[str, Any], process: dict[str, Any], seccomp: bytes, *, permitted: int, keeps_groups: bool
 ) -> None:
-    """Become the user, with these of the permitted capabilities, and none to inherit (X07, X08, X11)."""
+    """Become the user, with these of the permitted capabilities, and none to inherit (X07, X08, X11).
+
+    From the end on, system calls are filtered; where new privileges are not forbidden, only root may ask
+    for a filter, and it has to let the rest of this pass.
+    """
+    capabilities, forbids = process["capabilities"], process["noNewPrivileges"]
     with step("leaving the caller's keyring"):
         try:
             syscalls.join_new_keyring()
@@ -84,8 +90,12 @@ def give_up_rights(
             if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EDQUOT):
                 raise
     # First of all, for it also holds where the bounding set cannot be changed.
-    with step("forbidding new privileges"):
-        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if forbids:
+        with step("forbidding new privileges"):
+            syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    limits.set_limits(process.get("rlimits", []))
+    if not forbids:
+        _filter_calls(seccomp)
     with step("limiting capabilities"):
         syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
         _limit_bounding(allowed(capabilities["bounding"]))
@@ -94,6 +104,14 @@ def give_up_rights(
     with step("dropping capabilities"):
         permitted &= allowed(capabilities["permitted"]) if user["uid"] == 0 else 0
         syscalls.capset(allowed(capabilities["effective"]) & permitted, permitted, 0)
+    if forbids:
+        _filter_calls(seccomp)
+
+
+def _filter_calls(seccomp: bytes) -> None:
+    if seccomp:
+        with step("filtering system calls (--security-opt seccomp=unconfined does without)"):
+            syscalls.load_filter(seccomp)
 
 
 def _limit_bounding(keep: int) -> None:

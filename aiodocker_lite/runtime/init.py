@@ -20,7 +20,7 @@ import os
 import sys
 
 from aiodocker_lite import syscalls
-from aiodocker_lite.runtime import command, identity, joining, lesser, mounts
+from aiodocker_lite.runtime import command, devices, identity, joining, lesser, limits, mounts, reaper
 from aiodocker_lite.runtime.report import Engine, Failed, reason_of, step
 
 TYPE_CHECKING = False  # `typing` is slow to import
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, NoReturn
 
-_OWN = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWCGROUP
+_OWN = {
+    "mount": syscalls.CLONE_NEWNS,
+    "uts": syscalls.CLONE_NEWUTS,
+    "ipc": syscalls.CLONE_NEWIPC,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+}
+"""Namespaces that the first process makes; those of users and processes are there by then."""
 _KILL = 9
 _ENGINE_FAILED = 125
 
@@ -167,6 +173,9 @@ def _become_container(
     job: dict[str, Any], engine: Engine, parent: int, console: ModuleType | None
 ) -> NoReturn:
     spec, process = job["spec"], job["spec"]["process"]
+    limits.set_oom_score(process.get("oomScoreAdj"))
+    # Before the namespace of control groups is made, for this is what it begins with.
+    limits.join_groups(job["cgroups"])
     # Nobody inside may look into this process before it is theirs (X01).
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     os.setsid()  # without a terminal of its own nothing can be typed into the caller's (X18)
@@ -189,9 +198,11 @@ def _become_container(
         files = command.candidates(arguments[0], environment.get("PATH", ""))
     if console:
         console.control(terminal, user["uid"])
-    identity.give_up_rights(user, process["capabilities"], permitted=permitted, keeps_groups=keeps_groups)
+    identity.give_up_rights(user, process, job["seccomp"], permitted=permitted, keeps_groups=keeps_groups)
     _die_with_parent()
     _end_if_orphaned(parent)
+    if job["init"]:
+        reaper.stay_behind(engine)
     command.close_on_execute()
     engine.say(say="executing")
     command.execute(files, arguments, environment)
@@ -207,12 +218,18 @@ def _make_root(job: dict[str, Any], spec: dict[str, Any]) -> int:
         if job["rung"] == "chroot":
             lesser.enter_chroot(root)
         return root
+    own = [namespace["type"] for namespace in spec["linux"]["namespaces"]]
     with step("creating namespaces"):
-        syscalls.unshare(_OWN)
-    with step("setting the host name"):
-        syscalls.sethostname(os.fsencode(spec["hostname"]))
+        syscalls.unshare(sum(_OWN[kind] for kind in own if kind in _OWN))
+    if "uts" in own:
+        with step("setting the host name"):
+            syscalls.sethostname(os.fsencode(spec["hostname"]))
+            if domain := spec.get("domainname"):
+                syscalls.setdomainname(os.fsencode(domain))
     root = mounts.mount_root(job["rootfs"])
     mounts.mount_all(root, spec["mounts"])
+    devices.give(root, spec["linux"].get("devices", []))
+    limits.set_sysctls(root, spec["linux"].get("sysctl", {}))
     mounts.hide(root, spec["linux"]["maskedPaths"], spec["linux"]["readonlyPaths"])
     mounts.enter(root, read_only=spec["root"]["readonly"])
     return root

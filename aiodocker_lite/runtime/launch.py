@@ -21,9 +21,12 @@ from anyio.abc import Process
 
 from aiodocker_lite import subids
 from aiodocker_lite.errors import InvalidOption, SetupFailed, from_message
+from aiodocker_lite.options import INIT, STOP_SIGNAL, signal_number
+from aiodocker_lite.runtime import cgroups
 from aiodocker_lite.runtime.interpreter import guarded_interpreter
 from aiodocker_lite.runtime.ladder import Rung
 from aiodocker_lite.runtime.process import ContainerProcess
+from aiodocker_lite.runtime.seccomp import filter_of
 from aiodocker_lite.runtime.terminal import Terminal
 
 _INIT = "from aiodocker_lite.runtime.init import main; main(*map(int, sys.argv[1:]))"
@@ -103,7 +106,9 @@ async def join(
     Of the spec, what is said of a process counts. Raises what `launch` raises.
     """
     job = {
-        "spec": spec,
+        **_filtered(spec),
+        "init": False,
+        "cgroups": [],
         "rung": str(target.rung),
         "parent": os.getpid(),
         "target": {"pid": target.pid, "pidfd": target.pidfd},
@@ -131,15 +136,17 @@ async def launch(
 
     `resolve_user` is asked with the text of ``process.user.username`` and the image's passwd and
     group. `connect` is called with the number of a process in a network namespace that was made for the
-    spec, before anything executes. A spec that wants a terminal gets one in the place of all three streams. When the block is left and the process has not ended: SIGTERM, `grace` seconds,
+    spec, before anything executes. A spec that wants a terminal gets one in the place of all three streams.
+    When the block is left and the process has not ended: its stop signal, `grace` seconds,
     SIGKILL. Nothing outlives the engine, even if that is killed.
-    Raises SetupFailed, CommandNotFound, CommandNotExecutable, InvalidOption, and what
+    Raises LimitsUnavailable, SetupFailed, CommandNotFound, CommandNotExecutable, InvalidOption, and what
     `resolve_user` raises.
     """
     job = _job(spec, rootfs, rung)
     streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-    async with _running(job, spec, resolve_user, connect, streams, grace=grace) as process:
-        yield process
+    with cgroups.limited(spec) as job["cgroups"]:
+        async with _running(job, spec, resolve_user, connect, streams, grace=grace) as process:
+            yield process
 
 
 @asynccontextmanager
@@ -174,11 +181,13 @@ def _job(spec: dict[str, Any], rootfs: Rootfs, rung: Rung) -> dict[str, Any]:
     if rung in (Rung.CHROOT, Rung.NONE):
         assert rootfs.upper is None
         _refuse_mounts(spec, rung)
+        _refuse_what_needs_namespaces(spec, rung)
     if rung is Rung.CHROOT:
         # With this one, root leaves a chroot by making another.
         spec = _without_capability(spec, "CAP_SYS_CHROOT")
     return {
-        "spec": spec,
+        **_filtered(spec),
+        "init": INIT in spec.get("annotations", {}),
         "rung": str(rung),
         "parent": os.getpid(),
         "rootfs": {
@@ -192,11 +201,35 @@ def _job(spec: dict[str, Any], rootfs: Rootfs, rung: Rung) -> dict[str, Any]:
     }
 
 
+def _filtered(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec, and its filter as the kernel wants it."""
+    seccomp = spec["linux"].get("seccomp")
+    return {
+        "spec": {**spec, "linux": {**spec["linux"], "seccomp": None}},
+        "seccomp": filter_of(seccomp) if seccomp else b"",
+    }
+
+
+def _stop_signal(spec: dict[str, Any]) -> int:
+    return signal_number(spec.get("annotations", {}).get(STOP_SIGNAL, "SIGTERM"))
+
+
 def _refuse_mounts(spec: dict[str, Any], rung: Rung) -> None:
     for mount in spec["mounts"]:
         target = mount["destination"]
         if target not in (_FILES if mount["type"] == "bind" else _KERNELS):
             raise InvalidOption("--volume", f"{target} cannot be mounted, with the isolation '{rung}'")
+
+
+def _refuse_what_needs_namespaces(spec: dict[str, Any], rung: Rung) -> None:
+    linux = spec["linux"]
+    for option, is_wanted in (
+        ("--read-only", spec["root"]["readonly"]),
+        ("--device", "devices" in linux),
+        ("--sysctl", "sysctl" in linux),
+    ):
+        if is_wanted:
+            raise InvalidOption(option, f"it cannot be had with the isolation '{rung}'")
 
 
 def _without_capability(spec: dict[str, Any], name: str) -> dict[str, Any]:
@@ -340,7 +373,9 @@ async def _begin(
                     # It waits for the answer, so the number is still its own.
                     with suppress(ProcessLookupError):  # or it was killed, and the conversation ends
                         pidfd = os.pidfd_open(talk.sender)
-                        container = ContainerProcess(process, talk.sender, pidfd, talk.terminal)
+                        container = ContainerProcess(
+                            process, talk.sender, pidfd, talk.terminal, stop_signal=_stop_signal(spec)
+                        )
                     await talk.send(
                         {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "home": user.home}
                     )

@@ -27,6 +27,8 @@ _ATTRIBUTES = {
     "strictatime": 0x20,
 }
 _IMPLIED = frozenset(_ATTRIBUTES) | {"rw", "relatime", "bind", "rbind", "private", "rprivate"}
+_NO_DEVICES = syscalls.MOUNT_ATTR_NODEV
+"""A node in an image's layer is no way to the host's device: a container's are all in its own /dev (X04)."""
 _REPLACED = ("/dev", "/proc", "/sys")
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENODEV, errno.EBUSY)
 
@@ -42,9 +44,9 @@ def mount_root(rootfs: dict[str, Any]) -> int:
     with step("mounting the root file system"):
         place = os.open(rootfs["root"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if rootfs["upper"] is None:
-            syscalls.move_mount(
-                syscalls.open_tree(syscalls.AT_FDCWD, rootfs["root"], syscalls.OPEN_TREE_CLONE), place
-            )
+            tree = syscalls.open_tree(syscalls.AT_FDCWD, rootfs["root"], syscalls.OPEN_TREE_CLONE)
+            syscalls.mount_setattr(tree, b"", syscalls.AT_EMPTY_PATH, _NO_DEVICES)
+            syscalls.move_mount(tree, place)
         else:
             _give_upper(rootfs["upper"], rootfs["model"])
             mount_overlay(rootfs, place)
@@ -82,7 +84,7 @@ def mount_overlay(rootfs: dict[str, Any], place: int) -> None:
         for flag in flags:
             syscalls.fsconfig_flag(context, flag)
         syscalls.fsconfig_create(context)
-        held.append(syscalls.fsmount(context, 0))
+        held.append(syscalls.fsmount(context, _NO_DEVICES))
         syscalls.move_mount(held[-1], place)
     finally:
         for fd in held:
@@ -111,7 +113,7 @@ def _mount_overlay_by_text(lowers: list[str], upper: str, work: str, flags: list
     data = ",".join(options)
     if len(data) >= os.sysconf("SC_PAGESIZE"):
         raise Failed("setup-failed", step="mounting the root file system", reason="it has too many layers")
-    syscalls.mount("overlay", f"/proc/self/fd/{place}", "overlay", 0, data)
+    syscalls.mount("overlay", f"/proc/self/fd/{place}", "overlay", syscalls.MS_NODEV, data)
 
 
 def _open_path(path: str) -> int:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from pathlib import Path
 
-from aiodocker_lite.errors import StoreUnwritable
+from aiodocker_lite.errors import InvalidOption, StoreUnwritable
+from aiodocker_lite.options import RunOptions
 
 _LOCAL = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
-def write_network_files(directory: Path, hostname: str) -> dict[str, Path]:
+def write_network_files(directory: Path, hostname: str, options: RunOptions) -> dict[str, Path]:
     """Write a container's hosts, hostname and resolv.conf into its directory.
 
     Returns what is to be bound where, for `build_spec`. Names are resolved as on the host; the
-    container's own name leads to itself. Raises StoreUnwritable.
+    container's own name leads to itself. Raises InvalidOption, StoreUnwritable.
     """
+    hosts = _hosts(_of_host("/etc/hosts") or _LOCAL, hostname)
     contents = {
-        "/etc/hosts": _hosts(_of_host("/etc/hosts") or _LOCAL, hostname),
+        "/etc/hosts": hosts + "".join(map(_added_host, options.hosts)),
         "/etc/hostname": f"{hostname}\n",
-        "/etc/resolv.conf": _of_host("/etc/resolv.conf"),
+        "/etc/resolv.conf": _resolver(_of_host("/etc/resolv.conf"), options),
     }
     files = {target: directory / Path(target).name for target in contents}
     try:
@@ -36,6 +40,47 @@ def _hosts(text: str, hostname: str) -> str:
         return text
     end = "" if text.endswith("\n") else "\n"
     return f"{text}{end}127.0.1.1\t{hostname}\n"
+
+
+def _added_host(text: str) -> str:
+    """The line of ``NAME:ADDRESS`` or ``NAME=ADDRESS``. Raises InvalidOption."""
+    name, separator, address = text.partition("=" if "=" in text else ":")
+    address = address.removeprefix("[").removesuffix("]")
+    if not name or not separator or any(character.isspace() for character in name):
+        raise InvalidOption("--add-host", f"'{text}' is not NAME:ADDRESS")
+    if address == "host-gateway":  # the host's network is the container's
+        address = "127.0.0.1"
+    if not _is_address(address):
+        raise InvalidOption("--add-host", f"'{address}' is not an IP address")
+    return f"{address}\t{name}\n"
+
+
+def _resolver(text: str, options: RunOptions) -> str:
+    """resolv.conf, with what is chosen in the place of what the host has of the same kind."""
+    if wrong := next((address for address in options.dns if not _is_address(address)), None):
+        raise InvalidOption("--dns", f"'{wrong}' is not an IP address")
+    search = [] if tuple(options.dns_search) == (".",) else [f"search {' '.join(options.dns_search)}"]
+    chosen = {
+        ("nameserver",): [f"nameserver {address}" for address in options.dns] if options.dns else None,
+        ("search", "domain"): search if options.dns_search else None,
+        ("options",): [f"options {' '.join(options.dns_options)}"] if options.dns_options else None,
+    }
+    for option, words in (("--dns-search", options.dns_search), ("--dns-option", options.dns_options)):
+        if wrong := next((word for word in words if not word or any(map(str.isspace, word))), None):
+            raise InvalidOption(option, f"'{wrong}' is not one word")
+    lines = text.splitlines()
+    for kinds, replaced in chosen.items():
+        if replaced is not None:
+            lines = [line for line in lines if line.split()[:1] not in [[kind] for kind in kinds]] + replaced
+    return "".join(f"{line}\n" for line in lines) if any(x is not None for x in chosen.values()) else text
+
+
+def _is_address(text: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            socket.inet_pton(family, text)
+            return True
+    return False
 
 
 def _of_host(path: str) -> str:

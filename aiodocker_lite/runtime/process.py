@@ -21,8 +21,17 @@ class ContainerProcess:
     Owned by `launch`, which ends it when its block is left.
     """
 
-    def __init__(self, process: Process, pid: int, pidfd: int, terminal: Terminal | None = None) -> None:
+    def __init__(
+        self,
+        process: Process,
+        pid: int,
+        pidfd: int,
+        terminal: Terminal | None = None,
+        *,
+        stop_signal: int = signal.SIGTERM,
+    ) -> None:
         self._process = process
+        self._stop_signal = stop_signal
         self.terminal = terminal
         """What it has for all three streams, if that was asked for."""
         self.pidfd = pidfd
@@ -64,9 +73,9 @@ class ContainerProcess:
             signal.pidfd_send_signal(self.pidfd, number)
 
     async def stop(self, *, grace: float) -> int:
-        """End it: ask with SIGTERM, wait for so many seconds, kill. Returns the exit code."""
-        if self.returncode is None and grace > 0 and self._hears(signal.SIGTERM):
-            self.signal(signal.SIGTERM)
+        """End it: ask with its stop signal, wait for so many seconds, kill. Returns the exit code."""
+        if self.returncode is None and grace > 0 and self._hears(self._stop_signal):
+            self.signal(self._stop_signal)
             with anyio.move_on_after(grace):
                 return await self.wait()
         self.signal(signal.SIGKILL)

@@ -5,6 +5,7 @@
     joints/     what some layers need above them on the layers below them, by chain ID
     ingest/     what is on its way: partial blobs, layers being unpacked, temporary files
     containers/ what was run
+    volumes/    what outlives containers, by name
     locks/      one file per digest; the kernel frees them when their process dies
 
 What is visible was verified and is durable: it is written in `ingest/`, synced, renamed, and
@@ -30,6 +31,7 @@ from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.seal import Sealer
 from aiodocker_lite.store.unused import LET_GO
+from aiodocker_lite.store.volumes import Volumes
 
 
 class Store:
@@ -48,6 +50,7 @@ class Store:
         self.joints = Joints(self.paths)
         self.images = Images(self.paths, self.blobs, self.layers)
         self.containers = Containers(self.paths)
+        self.volumes = Volumes(self.paths)
         self.sealer = Sealer(self.paths, self.layers)
 
     def create(self) -> Self:

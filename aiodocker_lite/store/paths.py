@@ -21,6 +21,7 @@ _ENTRIES = {
     "ingest",
     "containers",
     "locks",
+    "volumes",
 }
 _MARKS = {"oci-layout", "layers", "ingest"}
 """What every store has that was made to its end, and nothing else."""
@@ -74,6 +75,10 @@ class Paths:
     @property
     def containers(self) -> Path:
         return self.root / "containers"
+
+    @property
+    def volumes(self) -> Path:
+        return self.root / "volumes"
 
     def blob(self, digest: Digest) -> Path:
         """A whole, verified blob."""

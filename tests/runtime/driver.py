@@ -76,7 +76,7 @@ def prepare(
         options,
         rootfs=plan.root,
         hostname=HOSTNAME,
-        files=write_network_files(container, options.hostname or HOSTNAME),
+        files=write_network_files(container, options.hostname or HOSTNAME, options),
         uid_map=ladder.uid_map,
         gid_map=ladder.gid_map,
     )

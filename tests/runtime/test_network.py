@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from aiodocker_lite.errors import StoreUnwritable
+from aiodocker_lite.options import RunOptions
 from aiodocker_lite.runtime import network
 
 
 def test_names_are_resolved_as_on_the_host(tmp_path: Path) -> None:
     """The host's resolver and names, and the container's own name besides."""
-    files = network.write_network_files(tmp_path, "box")
+    files = network.write_network_files(tmp_path, "box", RunOptions())
     assert set(files) == {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
     assert files["/etc/hostname"].read_text() == "box\n"
     assert files["/etc/resolv.conf"].read_text() == network._of_host("/etc/resolv.conf")
@@ -39,4 +40,4 @@ def test_a_name_that_is_known_is_not_added(before: str, after: str) -> None:
 def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """One sentence."""
     with pytest.raises(StoreUnwritable):
-        network.write_network_files(tmp_path / "missing", "box")
+        network.write_network_files(tmp_path / "missing", "box", RunOptions())

@@ -1,0 +1,81 @@
+"""The volumes of a container: where each is, made where it is missing, with what the image has at its place."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from anyio import to_thread
+
+from aiodocker_lite import subids
+from aiodocker_lite.errors import SetupFailed
+from aiodocker_lite.image import Image
+from aiodocker_lite.layer.privileges import Owners
+from aiodocker_lite.mount import Mount
+from aiodocker_lite.options import RunOptions
+from aiodocker_lite.snapshot import fill
+from aiodocker_lite.store import Store
+from aiodocker_lite.store.containers import Container
+from aiodocker_lite.store.durable import store_errors
+from aiodocker_lite.store.locks import hold
+
+_KERNEL = ("/proc", "/sys", "/dev")
+
+
+async def provide_volumes(
+    image: Image,
+    options: RunOptions,
+    container: Container,
+    layers: Sequence[Path],
+    store: Store,
+    owners: Owners,
+) -> dict[str, Path]:
+    """Where each volume of a container is, by its target: those of the options, and those of the image.
+
+    One without a name is the container's own, and goes with it. Missing sources of docker's `-v` are made, too.
+    Raises SetupFailed, StoreUnwritable.
+    """
+    found: dict[str, Path] = {}
+    _make_sources(options.mounts)
+    chosen = {place(mount.target): mount for mount in options.mounts}
+    for target in image.config.defaults.volumes:
+        where = place(target)
+        if where != "/" and not any(f"{where}/".startswith(f"{kernel}/") for kernel in _KERNEL):
+            chosen.setdefault(where, Mount(where, ""))
+    for number, (target, mount) in enumerate(sorted(chosen.items())):
+        if mount.kind != "volume":
+            continue
+        if mount.source:
+            async with hold(store.paths.lock(f"volume-{mount.source}")):
+                found[target] = store.volumes.give(mount.source, container.id).path
+                await _fill(layers, target, mount, found[target], owners)
+        else:
+            found[target] = container.path / "volumes" / str(number)
+            with store_errors(found[target]):
+                found[target].mkdir(parents=True, exist_ok=True)
+            await _fill(layers, target, mount, found[target], owners)
+    return found
+
+
+def place(target: str) -> str:
+    """A target, written in the one way in which targets can be compared."""
+    return posixpath.normpath("/" + target.lstrip("/"))
+
+
+async def _fill(layers: Sequence[Path], target: str, mount: Mount, path: Path, owners: Owners) -> None:
+    if "nocopy" in mount.options:
+        return
+    how = partial(subids.call, owners.maps, fill) if owners.maps else fill
+    await to_thread.run_sync(how, layers, target, path)
+
+
+def _make_sources(mounts: Sequence[Mount]) -> None:
+    for mount in mounts:
+        if mount.create and mount.source and not Path(mount.source).exists():
+            try:
+                Path(mount.source).mkdir(parents=True)
+            except OSError as error:
+                what = f"making the directory {mount.source}, which is to be mounted at {mount.target}"
+                raise SetupFailed(what, error.strerror or str(error)) from error
