@@ -6,7 +6,6 @@ import csv
 import os
 import posixpath
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -153,8 +152,3 @@ def _source(option: str, text: str) -> str:
             "a path begins with '/' or './'",
         )
     return text
-
-
-def volume_names(mounts: Iterable[Mount]) -> list[str]:
-    """The volumes that these mounts call by a name, each once."""
-    return list(dict.fromkeys(m.source for m in mounts if m.kind == "volume" and m.source))

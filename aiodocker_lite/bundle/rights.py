@@ -4,44 +4,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from aiodocker_lite import syscalls
 from aiodocker_lite.bundle.seccomp import default_filter, read_profile
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.options import RunOptions
 
-
-def _named(names: str) -> tuple[str, ...]:
-    return tuple(f"CAP_{name}" for name in names.split())
-
-
-CAPABILITIES = _named(
-    "CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT"
-)
+CAPABILITIES = tuple(
+    f"CAP_{name}"
+    for name in (
+        "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE",
+        "SYS_CHROOT", "SETFCAP",
+    )
+)  # fmt: skip
 """What root in a container may do: podman's list, shorter than docker's (X07)."""
-ALL_CAPABILITIES = _named(
-    "AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER "
-    "FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE "
-    "NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE "
-    "SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
-)
+ALL_CAPABILITIES = tuple(f"CAP_{name}" for name in syscalls.CAPABILITIES)
 
 _ACCEPTED = ("apparmor=unconfined", "label=disable", "label:disable", "systempaths=confined")
 """Of docker's security options what is so here in any case."""
 
 
-def chosen_capabilities(options: RunOptions) -> tuple[str, ...]:
+def chosen_capabilities(options: RunOptions, *, in_user_namespace: bool = False) -> tuple[str, ...]:
     """The default set, with some added and others dropped. Raises InvalidOption."""
     if options.privileged:
-        return ALL_CAPABILITIES
+        return _all_there_are(in_user_namespace)
     added, dropped = (
         _capabilities("--cap-add", options.cap_add),
         _capabilities("--cap-drop", options.cap_drop),
     )
     if "ALL" in added:
-        return tuple(name for name in ALL_CAPABILITIES if name not in dropped)
+        return tuple(name for name in _all_there_are(in_user_namespace) if name not in dropped)
     kept = set() if "ALL" in dropped else set(CAPABILITIES) - dropped
     return tuple(name for name in ALL_CAPABILITIES if name in kept | added)
+
+
+def _all_there_are(in_user_namespace: bool) -> tuple[str, ...]:
+    """What this process could hand on; all of them in a user namespace of its own."""
+    if in_user_namespace:
+        return ALL_CAPABILITIES
+    lines = Path("/proc/self/status").read_text().splitlines()
+    bounding = next((int(line.split()[1], 16) for line in lines if line.startswith("CapBnd")), 0)
+    return tuple(name for number, name in enumerate(ALL_CAPABILITIES) if bounding >> number & 1)
 
 
 def _capabilities(option: str, given: Iterable[str]) -> set[str]:

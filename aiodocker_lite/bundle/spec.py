@@ -6,7 +6,7 @@ annotations (X21), the environment is built here and nowhere else (X19).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,16 @@ def build_spec(
         STOP_SIGNAL: options.stop_signal or config.defaults.stop_signal,
         INIT: options.init and "1",
     }
+    chosen = chosen_capabilities(options, in_user_namespace=bool(uid_map))
     devices = _devices(options, in_user_namespace=bool(uid_map))
     spec: dict[str, Any] = {
         "ociVersion": "1.0.2",
         "root": {"path": str(rootfs), "readonly": options.read_only},
-        "process": _process(config, command, options, hostname, terminal),
+        "process": _process(config, command, options, chosen, hostname, terminal),
         "mounts": mounts_of(
             options, files or {}, volumes or {}, devices if uid_map else (), uid_map, gid_map
         ),
-        "linux": _linux(options, name, devices, uid_map, gid_map),
+        "linux": _linux(options, name, chosen, devices, uid_map, gid_map),
         "annotations": {key: value for key, value in annotations.items() if value},
     }
     if options.uts != "host":
@@ -76,9 +77,14 @@ def build_spec(
 
 
 def _process(
-    config: ImageConfig, command: Sequence[str], options: RunOptions, hostname: str, terminal: bool
+    config: ImageConfig,
+    command: Sequence[str],
+    options: RunOptions,
+    chosen: Iterable[str],
+    hostname: str,
+    terminal: bool,
 ) -> dict[str, Any]:
-    capabilities = list(chosen_capabilities(options))
+    capabilities = list(chosen)
     process = {
         "terminal": terminal,
         "user": {"uid": 0, "gid": 0, "username": user_of(config.defaults, options)},
@@ -115,7 +121,12 @@ def _devices(options: RunOptions, *, in_user_namespace: bool) -> list[Device]:
 
 
 def _linux(
-    options: RunOptions, name: str, devices: list[Device], uid_map: IdMap, gid_map: IdMap
+    options: RunOptions,
+    name: str,
+    chosen: Iterable[str],
+    devices: list[Device],
+    uid_map: IdMap,
+    gid_map: IdMap,
 ) -> dict[str, Any]:
     hides = hides_system_paths(options)
     rules = [{"allow": True, "access": "rwm"}] if options.privileged else access_rules(devices)
@@ -133,7 +144,7 @@ def _linux(
         linux["devices"] = [device.node for device in devices]
     if sysctls := sysctls_of(options):
         linux["sysctl"] = sysctls
-    if seccomp := security_of(options, chosen_capabilities(options))[1]:
+    if seccomp := security_of(options, chosen)[1]:
         linux["seccomp"] = seccomp
     if name:
         linux["cgroupsPath"] = f"/{name}"

@@ -18,6 +18,7 @@ _MODULES = {
     "ps": "containers",
     "rm": "containers",
     "verify": "verify",
+    "volume": "volumes",
     "prune": "room",
     "df": "room",
     "login": "registry",

@@ -28,8 +28,12 @@ VERBS = [
     (
         "run [OPTIONS] IMAGE [COMMAND] [ARG]...",
         (
-            "-e,--env -w,--workdir -u,--user -v,--volume --rm --name --entrypoint -h,--hostname "
-            "-i,--interactive -t,--tty --platform --pull --require-isolation --insecure --tls-verify --cert-dir --creds --authfile --limit --discard-blobs -q,--quiet --help"
+            "-e,--env --env-file -w,--workdir -u,--user --group-add -v,--volume --mount --tmpfs --read-only --name --cidfile "
+            "-l,--label --label-file --entrypoint -h,--hostname --domainname --add-host --dns --dns-search --dns-option "
+            "--init --stop-signal --stop-timeout --ulimit --shm-size -m,--memory --memory-swap --memory-reservation --cpus "
+            "-c,--cpu-shares --cpu-period --cpu-quota --cpuset-cpus --cpuset-mems --pids-limit --oom-score-adj --cap-add "
+            "--cap-drop --security-opt --privileged --device --sysctl --ipc --uts --pid --require-isolation "
+            "--rm -i,--interactive -t,--tty --platform --pull --insecure --tls-verify --cert-dir --creds --authfile --limit --discard-blobs -q,--quiet --help"
         ),
     ),
     ("images [OPTIONS] [NAME[:TAG]]", "-q,--quiet --no-trunc --format -h,--help"),
@@ -42,6 +46,7 @@ VERBS = [
         "verify [OPTIONS] [IMAGE...]",
         "--repair --insecure --tls-verify --cert-dir --authfile --limit --progress -h,--help",
     ),
+    ("volume [OPTIONS] ls|create|inspect|rm|prune [VOLUME...]", "-q,--quiet --label -f,--force -h,--help"),
     ("prune [OPTIONS]", "-a,--all -f,--force --partial-older-than --partial-max -h,--help"),
     ("df [OPTIONS]", "--format -h,--help"),
     (
@@ -64,7 +69,9 @@ def test_every_verb_has_help(adl: Adl, root: Path, usage: str, options: str) -> 
     done = adl(usage.split()[0], "--help")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == f"Usage: aiodocker-lite {usage}"
-    offered = re.findall(r"^  (?:(-\w), )?(--[a-z-]+)(?: \S+)?\s+\S.*$", done.out, re.MULTILINE)
+    offered = re.findall(
+        r"^  (?:(-\w), )?(--[a-z-]+)(?:, --[a-z-]+)?(?: \S+)?\s+\S.*$", done.out, re.MULTILINE
+    )
     assert [",".join(filter(None, names)) for names in offered] == options.split()
     assert max(map(len, done.out.splitlines())) <= 80
     assert not root.exists()

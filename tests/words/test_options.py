@@ -8,44 +8,7 @@ from typing import Any
 import pytest
 
 from aiodocker_lite.errors import InvalidOption
-from aiodocker_lite.options import Mount, RunOptions, words
-
-
-@pytest.mark.parametrize(
-    ("text", "mount"),
-    [
-        ("/a:/b", Mount("/b", "/a")),
-        ("/a:/b:ro", Mount("/b", "/a", read_only=True)),
-        ("/a:/b:rw,z", Mount("/b", "/a")),
-        ("/a:/b:Z,ro", Mount("/b", "/a", read_only=True)),
-    ],
-)
-def test_volumes_are_read(text: str, mount: Mount) -> None:
-    """Source, target and mode; labels for SELinux are accepted and mean nothing here."""
-    assert Mount.parse(text) == mount
-    assert mount.kind == "bind"
-
-
-def test_a_relative_source_is_below_the_current_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As docker has it since version 23."""
-    monkeypatch.chdir(tmp_path)
-    assert Mount.parse("./x:/y").source == str(tmp_path / "x")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "/a", "/a:", ":/b", "/a:b", "/a:/", "/a:/.", "/a:/b:wo", "/a:/b:ro:x", "name:/b"]
-)
-def test_a_bad_volume_is_a_usage_error(text: str) -> None:
-    """It says which part is wrong."""
-    with pytest.raises(InvalidOption, match="--volume"):
-        Mount.parse(text)
-
-
-def test_a_mount_without_a_source_is_memory() -> None:
-    """A tmpfs."""
-    assert Mount("/tmp").kind == "tmpfs"
+from aiodocker_lite.options import RunOptions, signal_number, words
 
 
 @pytest.mark.parametrize(
@@ -79,3 +42,18 @@ def test_a_command_is_a_list_of_words(given: Any) -> None:
     ):
         words("command", given)
     assert words("command", ["echo", "hi"]) == ("echo", "hi")
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("SIGTERM", 15), ("term", 15), ("9", 9), ("SIGRTMIN+3", 37), ("RTMIN", 34)]
+)
+def test_signals_have_names_and_numbers(name: str, number: int) -> None:
+    """As systemd's images write them, too."""
+    assert signal_number(name) == number
+
+
+@pytest.mark.parametrize("name", ["", "0", "65", "SIGNOPE", "TERM+1", "RTMIN+x", "RTMIN+99", "-1"])
+def test_what_is_no_signal_is_refused(name: str) -> None:
+    """Before anything is started."""
+    with pytest.raises(InvalidOption, match="there is no signal"):
+        signal_number(name)
