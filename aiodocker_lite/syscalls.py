@@ -310,16 +310,11 @@ def setdomainname(name: bytes) -> None:
     _checked(_libc.setdomainname(name, ctypes.c_size_t(len(name))))
 
 
-def block_signals() -> None:
-    """Keep all signals until `next_signal` asks for them."""
-    _libc.pthread_sigmask(0, b"\xff" * 128, None)  # SIG_BLOCK
-
-
-def next_signal() -> int:
-    """Wait for a signal, and take it (sigwaitinfo(2))."""
-    while (number := _libc.sigwaitinfo(b"\xff" * 128, None)) < 0:  # stopped and continued
-        pass
-    return int(number)
+def blocked_signals() -> int:
+    """Block all signals; a descriptor from which they can be read, 128 bytes and the number first (signalfd(2))."""
+    everything = b"\xff" * 128
+    _libc.pthread_sigmask(0, everything, None)  # SIG_BLOCK
+    return _checked(_libc.signalfd(-1, everything, os.O_CLOEXEC))
 
 
 def reset_signals() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from aiodocker_lite import syscalls
 
@@ -12,15 +13,18 @@ if TYPE_CHECKING:
 
 _CHILD_ENDED = 17
 _KILL = 9
+_SIGNAL_SIZE = 128
 
 
 def stay_behind(engine: Engine) -> None:
     """Return in a child, which dies with this process; this process stays and ends as the child ends."""
-    syscalls.block_signals()
+    # Not by waiting for them, which unblocks them: whoever wants to know sees that they are heard.
+    signals = syscalls.blocked_signals()
     null = os.open(os.devnull, os.O_RDWR)
     child = os.fork()
     if child == 0:
         os.close(null)
+        os.close(signals)
         os.setpgid(0, 0)
         try:  # noqa: SIM105 - contextlib is slow to import
             os.tcsetpgrp(0, os.getpid())
@@ -34,7 +38,7 @@ def stay_behind(engine: Engine) -> None:
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     while True:
-        number = syscalls.next_signal()
+        number = int.from_bytes(os.read(signals, _SIGNAL_SIZE)[:4], sys.byteorder)
         if number != _CHILD_ENDED:
             os.kill(child, number)
             continue

@@ -49,11 +49,13 @@ _ACTIONS = {
 _WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _KILL_PROCESS = _ACTIONS["SCMP_ACT_KILL_PROCESS"]
 _EPERM = 1
+_WITHOUT_REFERENCES = 2
+"""The version of marshal in which equal documents are equal bytes."""
 
 
 def filter_of(seccomp: dict[str, Any]) -> bytes:
     """The program, as an array of `struct sock_filter`. Raises InvalidOption."""
-    return _build(marshal.dumps(seccomp))
+    return _build(marshal.dumps(seccomp, _WITHOUT_REFERENCES))
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import Any
@@ -98,7 +99,8 @@ async def started(
     ladder = probe(container.parent)
     spec, plan = prepare(layers, container, command, options or RunOptions(), image or image_config(), ladder)
     streams = {"stdout": PIPE, "stderr": PIPE, **streams}
-    async with launch(spec, plan, rung or ladder.rung, resolve_user=resolve_user, **streams) as process:
+    resolve = partial(resolve_user, more=(options or RunOptions()).groups)
+    async with launch(spec, plan, rung or ladder.rung, resolve_user=resolve, **streams) as process:
         yield process
 
 
