@@ -23,7 +23,7 @@ from aiodocker_lite.exec import execute
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.options import ExecOptions, RunOptions, Streams
-from aiodocker_lite.runtime.cgroups import PREFIX
+from aiodocker_lite.runtime.cgroups import PREFIX, sweep_all
 from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
 from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.network import write_network_files
@@ -194,6 +194,7 @@ def find_ladder(store: Store, options: RunOptions, progress: Progress) -> Ladder
     """Find out how much isolation this machine permits, and say so. Raises IsolationUnavailable."""
     # Not among the containers, where whatever is none is swept away by the next run.
     ladder = probe(store.paths.ingests)
+    sweep_all()
     progress(events.Notice(ladder.environment_line))
     if options.require_isolation and not ladder.is_isolated:
         raise IsolationUnavailable("namespaces", ladder.cause)

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,9 @@ def sweep(base: Path) -> None:
                 os.close(fd)
 
 
+@cache
 def sweep_all() -> None:
-    """The same wherever this process would make groups."""
+    """The same wherever this process would make groups; once in its life."""
     found = _hierarchies()
     second = (found.second, found.second.parent) if found.second else ()
     for base in {*found.first.values(), *second}:
