@@ -295,6 +295,14 @@ def load_filter(program: bytes) -> None:
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(where))
 
 
+def get_limit(resource: int) -> tuple[int, int]:
+    """The soft and the hard limit of this process (getrlimit(2)); 2**64 - 1 is no limit."""
+    found = ctypes.create_string_buffer(16)
+    _checked(_libc.getrlimit(resource, found))
+    soft, hard = struct.unpack("QQ", found.raw)
+    return soft, hard
+
+
 def set_limit(resource: int, soft: int, hard: int) -> None:
     """Limit this process (setrlimit(2)); 2**64 - 1 is no limit."""
     _checked(_libc.setrlimit(resource, struct.pack("QQ", soft, hard)))

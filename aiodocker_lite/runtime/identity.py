@@ -84,7 +84,7 @@ def give_up_rights(
     if forbids:
         with step("forbidding new privileges"):
             syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    limits.set_limits(process.get("rlimits", []))
+    limits.raise_limits(process.get("rlimits", []))
     if not forbids:
         _filter_calls(seccomp)
     with step("limiting capabilities"):

@@ -204,6 +204,7 @@ def _become_container(
     if job["init"]:
         reaper.stay_behind(engine)
     command.close_on_execute()
+    limits.set_limits(process.get("rlimits", []))
     engine.say(say="executing")
     command.execute(files, arguments, environment)
 

@@ -20,18 +20,29 @@ _RESOURCES = (
 """In the order of their numbers (getrlimit(2))."""
 
 
-def set_limits(rlimits: list[dict[str, Any]]) -> None:
-    """Set the resource limits of a runtime spec (X27)."""
+def raise_limits(rlimits: list[dict[str, Any]]) -> None:
+    """Make room for the resource limits of a runtime spec, as long as this process has the right to."""
     for limit in rlimits:
         name = limit["type"].removeprefix("RLIMIT_")
         with step(f"setting the limit {name.lower()}"):
+            soft, hard = syscalls.get_limit(_RESOURCES.index(name))
+            if limit["hard"] <= hard:
+                continue
             try:
-                syscalls.set_limit(_RESOURCES.index(name), limit["soft"], limit["hard"])
+                syscalls.set_limit(_RESOURCES.index(name), soft, limit["hard"])
             except PermissionError:
                 reason = f"{limit['hard']} is more than this process may have itself"
                 raise Failed(
                     "setup-failed", step=f"setting the limit {name.lower()}", reason=reason
                 ) from None
+
+
+def set_limits(rlimits: list[dict[str, Any]]) -> None:
+    """Set the resource limits of a runtime spec (X27): last of all, for they may be too small for us."""
+    for limit in rlimits:
+        name = limit["type"].removeprefix("RLIMIT_")
+        with step(f"setting the limit {name.lower()}"):
+            syscalls.set_limit(_RESOURCES.index(name), limit["soft"], limit["hard"])
 
 
 def join_groups(files: list[str]) -> None:

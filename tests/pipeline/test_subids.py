@@ -330,3 +330,26 @@ def test_root_of_one_id_sees_what_was_unpacked(user: User) -> None:
     name = user.load("one-id", image(layer_of(base()), layer_of(changes())))
     assert user.sh("one-id", name, "ls -A /home/bob; stat -c %u /bin/suid") == ["new", "0"]
     assert user.owners() == {"user"}
+
+
+@pytest.mark.parametrize(
+    ("rights", "owners"), [(RANGE, ["1000:1001 2750", "1000:1001 600"]), (NONE, ["0:0 2750", "0:0 600"])]
+)
+def test_a_volume_has_the_owners_of_the_image(user: User, rights: str, owners: list[str]) -> None:
+    """And the container's root can do in it what he likes; with options that need no root outside."""
+    name = user.load(rights, image(layer_of(base(devices=False))))
+    script = "stat -c '%u:%g %a' /home/bob /home/bob/mine; chown 0 /home/bob/mine; touch /home/bob/new"
+    options = (
+        "-v",
+        "data:/home/bob",
+        "--init",
+        "--read-only",
+        "--ulimit",
+        "nofile=50",
+        "--device",
+        "/dev/full",
+    )
+    assert user.sh(rights, name, script, *options) == owners
+    assert user.sh(rights, name, "ls /data", "-v", "data:/data") == ["mine", "new", "shut"]
+    assert user.adl(rights, "volume", "rm", "data").out == "data\n"
+    assert list((user.store / "volumes").iterdir()) == []

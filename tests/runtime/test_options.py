@@ -25,6 +25,7 @@ STATUS = "grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d 
     ("options", "text", "lines"),
     [
         ({"ulimits": ("nofile=50:60", "core=0")}, "ulimit -n; ulimit -Hn; ulimit -c", ["50", "60", "0"]),
+        ({"ulimits": ("nofile=4", "nproc=1"), "init": True}, "ulimit -n", ["4"]),
         ({"oom_score_adj": 321}, "cat /proc/self/oom_score_adj", ["321"]),
         ({"shm_size": 1 << 20}, "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", ["1024"]),
         ({"sysctls": {"kernel.msgmax": "9000"}}, "cat /proc/sys/kernel/msgmax", ["9000"]),
