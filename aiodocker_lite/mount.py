@@ -22,6 +22,11 @@ _PRIVATE = ("private", "rprivate")
 _SHARED = ("shared", "rshared", "slave", "rslave")
 
 
+def place(target: str) -> str:
+    """The target of a mount, written in the one way in which targets can be compared."""
+    return posixpath.normpath("/" + target.lstrip("/"))
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A path of the host (`bind`), a volume by its name, or an empty file system in memory (`tmpfs`)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from aiodocker_lite import subids
 from aiodocker_lite.errors import SetupFailed
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
-from aiodocker_lite.mount import Mount
+from aiodocker_lite.mount import Mount, place
 from aiodocker_lite.options import RunOptions
 from aiodocker_lite.snapshot import fill
 from aiodocker_lite.store import Store
@@ -57,11 +56,6 @@ async def provide_volumes(
                 found[target].mkdir(parents=True, exist_ok=True)
             await _fill(layers, target, mount, found[target], owners)
     return found
-
-
-def place(target: str) -> str:
-    """A target, written in the one way in which targets can be compared."""
-    return posixpath.normpath("/" + target.lstrip("/"))
 
 
 async def _fill(layers: Sequence[Path], target: str, mount: Mount, path: Path, owners: Owners) -> None:

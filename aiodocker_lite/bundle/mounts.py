@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiodocker_lite.bundle.devices import Device
 from aiodocker_lite.errors import InvalidOption
-from aiodocker_lite.mount import Mount
+from aiodocker_lite.mount import Mount, place
 from aiodocker_lite.options import RunOptions
 
 IdMap = Sequence[tuple[int, int, int]]
@@ -56,13 +55,13 @@ def mounts_of(
         mounts[target] = _bind(target, device.source, ["bind", "rprivate", "nosuid", "noexec"])
     targets: set[str] = set()
     for mount in options.mounts:
-        target = place_of(mount)
+        target = place(mount.target)
         if target == "/proc" or target.startswith("/proc/"):
             raise InvalidOption("--volume", f"nothing may be mounted at '{mount.target}', inside of /proc")
         if target in targets:
             raise InvalidOption("--volume", f"two mounts have the target '{mount.target}'")
         targets.add(target)
-    chosen = {place_of(mount): mount for mount in options.mounts}
+    chosen = {place(mount.target): mount for mount in options.mounts}
     for target, path in volumes.items():
         chosen.setdefault(target, Mount(target, str(path)))
     for target, mount in chosen.items():
@@ -70,11 +69,6 @@ def mounts_of(
         mounts[target] = _chosen_mount(mount, target, volumes)
     # The sort is stable: what has the same depth keeps its order.
     return sorted(mounts.values(), key=lambda mount: mount["destination"].count("/"))
-
-
-def place_of(mount: Mount) -> str:
-    """The target of a mount, written in the one way in which targets can be compared."""
-    return posixpath.normpath("/" + mount.target.lstrip("/"))
 
 
 def _chosen_mount(mount: Mount, target: str, volumes: Mapping[str, Path]) -> dict[str, Any]:
