@@ -6,12 +6,13 @@ no network code.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import anyio
 from anyio import to_thread
@@ -48,7 +49,11 @@ if TYPE_CHECKING:
     from aiodocker_lite.registry.source import Registry
     from aiodocker_lite.remove import Removed as Removed
     from aiodocker_lite.run import Running
-    from aiodocker_lite.store.containers import Container
+    from aiodocker_lite.runtime.ladder import Ladder
+    from aiodocker_lite.store.container import Container as Container
+    from aiodocker_lite.store.logs import LogLine as LogLine
+    from aiodocker_lite.store.state import State as State
+    from aiodocker_lite.transfer import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,28 +362,43 @@ class Engine:
         `on_found` is told the image when it is here and the container is about to be started.
         Raises what `pull` raises if the image is not here, and RunError.
         """
-        from aiodocker_lite.run import find_ladder, start
+        from aiodocker_lite.run import start
 
         options, streams = options or RunOptions(), streams or Streams()
         argv = words("command", command)
-        events.check(progress)
-        pull_policy(pull)
-        self.store.create()
-        # First: what is refused shall be refused before anything is pulled.
-        ladder = find_ladder(self.store, options, progress)
-        found = await self.find_or_pull(image, pull=pull, platform=platform, progress=progress)
-        owners = await self._find_owners()
-        if found.verified != "No" and not self.store.has_unpacked(found.config.diff_ids, str(owners)):
-            if self.store.images.has_blobs(found) or not found.names:
-                from aiodocker_lite.owners import unpack_again
-
-                await unpack_again(found, self._open_tools, progress)
-            else:
-                found = await self.pull(found.names[0], platform=platform, progress=progress)
-        self.store.images.touch(found)
+        found, ladder, owners = await self._prepare(image, options, pull, platform, progress)
         on_found(found)
         async with start(found, argv, options, streams, self.store, ladder, owners, progress) as running:
             yield running
+
+    async def detach(
+        self,
+        image: str | Image,
+        command: Sequence[str] = (),
+        options: RunOptions | None = None,
+        *,
+        pull: PullPolicy = "missing",
+        platform: str | Platform | None = None,
+        progress: Progress = events.ignore,
+        on_created: Callable[[Container], None] = lambda _: None,
+    ) -> Container:
+        """Start a container that belongs to a process of its own, and outlives this one.
+
+        `on_created` is told the container before its command is executed; if that fails, it stays, as
+        created. Raises what `start` raises.
+        """
+        from aiodocker_lite.monitor import detach
+        from aiodocker_lite.run import create
+
+        options, argv = options or RunOptions(), words("command", command)
+        found, _, owners = await self._prepare(image, options, pull, platform, progress)
+        container, lock = await create(found, argv, options, self.store, owners)
+        try:
+            on_created(container)
+            await detach(container, lock)
+        finally:
+            os.close(lock)
+        return container
 
     async def run(
         self,
@@ -410,14 +430,128 @@ class Engine:
             raise ContainerFailed(" ".join(running.container.command), finished.exit_code, said)
         return finished
 
+    # --- containers --------------------------------------------------------------------------
+
     async def containers(self) -> list[Container]:
         """Every container of the store, running or not."""
         return await to_thread.run_sync(self.store.containers.all)
 
-    async def remove_container(self, name: str) -> None:
-        """Remove a container that has ended. Raises NoSuchContainer, ContainerRunning."""
-        container = self.store.containers.find(text("container", name))
-        await to_thread.run_sync(self.store.containers.remove, container)
+    async def container(self, name: str) -> Container:
+        """The container of this name, ID or beginning of an ID. Raises NoSuchContainer."""
+        return await to_thread.run_sync(self.store.containers.find, text("container", name))
+
+    async def describe_container(self, name: str) -> dict[str, Any]:
+        """What `docker inspect` shows of it. Raises NoSuchContainer."""
+        from aiodocker_lite.store.described import describe
+
+        return describe(await self.container(name))
+
+    async def start_container(self, name: str) -> bool:
+        """Start one that has ended, detached, with what it has written; False for one that runs.
+
+        Raises NoSuchContainer, RunError, StoreError.
+        """
+        from aiodocker_lite import lifecycle
+
+        return await lifecycle.start(await self.container(name), self.store)
+
+    async def stop_container(self, name: str, *, signal: str | None = None, grace: int | None = None) -> int:
+        """Ask it to end, by default as its options and its image say, and kill it after `grace` seconds.
+
+        Negative seconds are for ever. Returns its exit code. Raises NoSuchContainer, InvalidOption.
+        """
+        from aiodocker_lite import lifecycle
+
+        return await lifecycle.stop(await self.container(name), signal=signal, grace=grace)
+
+    async def kill_container(self, name: str, signal: str = "KILL") -> None:
+        """Send a signal to its first process. Raises NoSuchContainer, ContainerNotRunning, InvalidOption."""
+        from aiodocker_lite import lifecycle
+
+        await lifecycle.kill(await self.container(name), signal)
+
+    async def wait_container(self, name: str) -> int:
+        """Wait for its end; returns its exit code. Raises NoSuchContainer."""
+        from aiodocker_lite import lifecycle
+
+        return await lifecycle.wait(await self.container(name))
+
+    async def logs(
+        self,
+        name: str,
+        on_line: Callable[[LogLine], None],
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: str = "",
+        until: str = "",
+    ) -> None:
+        """Tell what a detached container wrote: all, or the last `tail` lines; with `follow`, until its end.
+
+        `since` and `until` are moments in UTC, as `LogLine.time`. Raises NoSuchContainer, NoLog, StoreUnreadable.
+        """
+        from aiodocker_lite import lifecycle
+
+        container = await self.container(name)
+        await lifecycle.logs(container, on_line, follow=follow, tail=tail, since=since, until=until)
+
+    async def container_sizes(self, container: Container) -> tuple[int, int]:
+        """Bytes that it has written, and these with its image's. Raises StoreUnreadable."""
+        from aiodocker_lite import lifecycle
+
+        return await to_thread.run_sync(lifecycle.sizes, container, self.store)
+
+    async def copy_from(
+        self, name: str, path: str, to: str | BinaryIO, *, follow: bool = False, archive: bool = False
+    ) -> None:
+        """Copy a file or directory out of it, as `docker cp` does, or write it as a tar to an open file.
+
+        Raises NoSuchContainer, NotInContainer, StoreError.
+        """
+        from aiodocker_lite import transfer
+
+        async with self._side(name, path) as side:
+            if isinstance(to, str):
+                how = partial(transfer.copy, side, transfer.host_side(to), follow=follow, archive=archive)
+            else:
+                how = partial(transfer.read_out, side, to, follow=follow)
+            await to_thread.run_sync(how)
+
+    async def copy_into(
+        self, name: str, path: str, what: str | BinaryIO, *, follow: bool = False, archive: bool = False
+    ) -> None:
+        """Copy a file or directory into it, as `docker cp` does, or unpack a tar from an open file there.
+
+        Raises NoSuchContainer, NotInContainer, StoreError.
+        """
+        from aiodocker_lite import transfer
+
+        async with self._side(name, path) as side:
+            if isinstance(what, str):
+                how = partial(transfer.copy, transfer.host_side(what), side, follow=follow, archive=archive)
+            else:
+                how = partial(transfer.write_in, side, what)
+            await to_thread.run_sync(how)
+
+    @asynccontextmanager
+    async def _side(self, name: str, path: str) -> AsyncIterator[Side]:
+        from aiodocker_lite.runtime.ladder import probe
+        from aiodocker_lite.transfer import side_of
+
+        container = await self.container(name)
+        ladder, owners = probe(self.store.paths.ingests), await self._find_owners()
+        async with side_of(container, text("path", path), self.store, ladder, owners) as side:
+            yield side
+
+    async def rename_container(self, name: str, new: str) -> None:
+        """Give it another name. Raises NoSuchContainer, ContainerNameTaken, InvalidOption."""
+        await self.store.containers.rename(await self.container(name), text("name", new))
+
+    async def remove_container(self, name: str, *, force: bool = False) -> None:
+        """Remove it; with `force` also one that runs. Raises NoSuchContainer, ContainerRunning."""
+        from aiodocker_lite import lifecycle
+
+        await lifecycle.remove(await self.container(name), self.store, force=force)
 
     # --- registries --------------------------------------------------------------------------
 
@@ -451,6 +585,34 @@ class Engine:
         shelf = Shelf(names=images.names, manifest=images.raw_manifest, blob=self.store.blobs.path)
         async with serve(shelf, host, port) as address:
             yield address
+
+    async def _prepare(
+        self,
+        image: str | Image,
+        options: RunOptions,
+        pull: PullPolicy,
+        platform: str | Platform | None,
+        progress: Progress,
+    ) -> tuple[Image, Ladder, Owners]:
+        """An image that can be run, and how far and as whose."""
+        from aiodocker_lite.run import find_ladder
+
+        events.check(progress)
+        pull_policy(pull)
+        self.store.create()
+        # First: what is refused shall be refused before anything is pulled.
+        ladder = find_ladder(self.store, options, progress)
+        found = await self.find_or_pull(image, pull=pull, platform=platform, progress=progress)
+        owners = await self._find_owners()
+        if found.verified != "No" and not self.store.has_unpacked(found.config.diff_ids, str(owners)):
+            if self.store.images.has_blobs(found) or not found.names:
+                from aiodocker_lite.owners import unpack_again
+
+                await unpack_again(found, self._open_tools, progress)
+            else:
+                found = await self.pull(found.names[0], platform=platform, progress=progress)
+        self.store.images.touch(found)
+        return found, ladder, owners
 
     # --- what is lent ------------------------------------------------------------------------
 

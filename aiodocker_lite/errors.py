@@ -49,6 +49,7 @@
     ├── ArchiveUnwritable      an archive of ours cannot be written where it should be
     ├── WorkerDied             an unpacking process ended without a word
     ├── WorkerNotStarted
+    ├── NoSuchObject           neither a container nor an image
     └── RunError               the container, or the way to it
         ├── IsolationUnavailable
         ├── NetworkUnavailable
@@ -57,6 +58,9 @@
         ├── NoSuchContainer
         ├── ContainerNameTaken
         ├── ContainerRunning
+        ├── ContainerNotRunning
+        ├── NoLog
+        ├── NotInContainer
         ├── InvalidUser
         ├── SetupFailed
         ├── CommandNotExecutable
@@ -744,7 +748,17 @@ class NoSuchContainer(RunError, LookupError):
     name: str
 
     slug = "no-such-container"
+    exit_code = 1
     message = "No such container: {name}"
+
+
+class NoSuchObject(EngineError, LookupError):
+    """There is neither a container nor an image of this name or ID."""
+
+    name: str
+
+    slug = "no-such-object"
+    message = "No such object: {name}"
 
 
 class ContainerNameTaken(RunError):
@@ -754,17 +768,56 @@ class ContainerNameTaken(RunError):
     holder: str
 
     slug = "container-name-taken"
-    message = "the container name '{name}' is already in use by container {holder}"
+    message = (
+        'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+        "You have to remove (or rename) that container to be able to reuse that name."
+    )
 
 
 class ContainerRunning(RunError):
     """The container cannot be removed while it runs."""
 
-    name: str
+    id: str
 
     slug = "container-running"
     exit_code = 1
-    message = "cannot remove container {name}: it is running"
+    message = (
+        "You cannot remove a running container {id}. "
+        "Stop the container before attempting removal or force remove"
+    )
+
+
+class ContainerNotRunning(RunError):
+    """There is no process in this container that could be told anything."""
+
+    id: str
+
+    slug = "container-not-running"
+    exit_code = 1
+    message = "Container {id} is not running"
+
+
+class NoLog(RunError):
+    """The output of this container went to whoever ran it."""
+
+    name: str
+
+    slug = "no-log"
+    exit_code = 1
+    message = "container {name} was not detached: its output went to whoever ran it, and was not kept"
+    hint = "`run --detach` keeps it"
+
+
+class NotInContainer(RunError, LookupError):
+    """A path that does not exist in a container, or cannot be used there."""
+
+    name: str
+    path: str
+    reason: str
+
+    slug = "not-in-container"
+    exit_code = 1
+    message = "{name}:{path}: {reason}"
 
 
 class InvalidUser(RunError):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal, Self, TypeAlias
 
+from aiodocker_lite import records
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.mount import Mount as Mount
 from aiodocker_lite.ports import Port
@@ -88,6 +89,8 @@ class RunOptions:
     publish: tuple[Port, ...] = ()
     remove: bool = False
     """Remove the container, with everything it wrote, when its process has ended."""
+    interactive: bool = False
+    """Keep standard input open; one that is detached reads nothing from it, and no end either."""
     init: bool = False
     """Have a process 1 that passes signals on and takes leave of the dead."""
     stop_signal: str | None = None
@@ -157,6 +160,16 @@ class RunOptions:
         mounts: object = self.mounts
         if not isinstance(mounts, Sequence) or not all(isinstance(mount, Mount) for mount in mounts):
             raise InvalidOption("mounts", f"{self.mounts!r} is not a tuple of mounts")
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for `from_json`."""
+        found: dict[str, Any] = records.to_json(self)
+        return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """What `to_json` described. Raises InvalidOption, TypeError."""
+        return records.from_json(cls, found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,16 +22,18 @@ from aiodocker_lite.events import Progress
 from aiodocker_lite.exec import execute
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
+from aiodocker_lite.manifest import ImageConfig
 from aiodocker_lite.options import ExecOptions, RunOptions, Streams
 from aiodocker_lite.runtime.cgroups import PREFIX, sweep_all
 from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
 from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.network import write_network_files
+from aiodocker_lite.runtime.pids import start_ticks
 from aiodocker_lite.runtime.process import ContainerProcess
 from aiodocker_lite.runtime.terminal import Terminal
 from aiodocker_lite.snapshot import flatten, plan_rootfs
 from aiodocker_lite.store import Store
-from aiodocker_lite.store.containers import Container
+from aiodocker_lite.store.container import Container
 from aiodocker_lite.users import resolve_user
 from aiodocker_lite.volumes import provide_volumes
 
@@ -123,65 +125,103 @@ async def start(
 
     Raises UsageError, RunError, StoreError.
     """
+    container, lock = await create(image, command, options, store, owners)
+    async with (
+        store.containers.alive(container, lock),
+        resume(container, streams, store, ladder, owners, progress) as running,
+    ):
+        yield running
+
+
+async def create(
+    image: Image, command: tuple[str, ...], options: RunOptions, store: Store, owners: Owners
+) -> tuple[Container, int]:
+    """A new container, and its lock, of an image that is here, unpacked for these owners.
+
+    Raises UsageError, RunError, StoreError.
+    """
     merged = tuple(merge_command(image.config.defaults, command, options))
-    async with AsyncExitStack() as stack:
-        async with store.counting_on_content():
-            layers = store.directories(image.config.diff_ids, str(owners))
-            if layers is None:
-                raise NoSuchImage(image.name)  # it was removed since it was found
-            model = store.root_model(image.config.diff_ids)
-            container = await stack.enter_async_context(
-                store.containers.living(image, merged, name=options.name, remove=options.remove)
-            )
-        plan = plan_rootfs(
-            layers,
-            container.path,
-            overlay=ladder.overlay,
-            userxattr=not owners.privileged,
-            model=model,
-        )
-        if plan.upper is None:
-            how = partial(subids.call, owners.maps, flatten) if owners.maps else flatten
-            await to_thread.run_sync(how, plan)
-        volumes: dict[str, Path] = {}
-        if ladder.is_isolated:
-            volumes = await provide_volumes(image, options, container, layers, store, owners)
-        default = os.uname().nodename if options.uts == "host" else container.id[:12]
-        hostname = chosen_hostname(options, default)
-        spec = build_spec(
-            image.config,
-            command,
-            options,
-            rootfs=plan.root,
-            hostname=hostname,
-            files=write_network_files(container.path, hostname, options),
-            volumes=volumes,
-            name=f"{PREFIX}{container.id}",
-            uid_map=ladder.uid_map,
-            gid_map=ladder.gid_map,
-            terminal=options.terminal,
-        )
-        if options.terminal and streams.size:
-            lines, columns = streams.size
-            spec["process"]["consoleSize"] = {"height": lines, "width": columns}
-        async with launch(
-            spec,
-            plan,
-            ladder.rung,
-            resolve_user=partial(resolve_user, more=options.groups),
-            grace=_grace(options.stop_timeout),
-            stdin=streams.stdin,
-            stdout=streams.stdout,
-            stderr=streams.stderr,
-        ) as process:
-            yield Running(container, process, Bundle(ladder.rung, plan.root, spec))
-        if process.returncode is not None and not container.remove:
-            try:
-                store.containers.write_exit(container, process.returncode)
-            except StoreError as error:
-                # Whoever waits for the exit code gets it, whether it can be kept or not.
-                text = f"Warning: how container {container.name} ended cannot be kept: {error}"
-                progress(events.Notice(text))
+    async with store.counting_on_content():
+        if not store.has_unpacked(image.config.diff_ids, str(owners)):
+            raise NoSuchImage(image.name)  # it was removed since it was found
+        return await store.containers.create(image, merged, command, options)
+
+
+@asynccontextmanager
+async def resume(
+    container: Container,
+    streams: Streams,
+    store: Store,
+    ladder: Ladder,
+    owners: Owners,
+    progress: Progress,
+) -> AsyncIterator[Running]:
+    """Start the process of a container whose lock the caller holds; leaving the block ends it.
+
+    Raises UsageError, RunError, StoreError.
+    """
+    layers = store.directories(container.layers, str(owners))
+    if layers is None:
+        raise NoSuchImage(container.image)
+    options = container.options
+    plan = plan_rootfs(
+        layers,
+        container.path,
+        overlay=ladder.overlay,
+        userxattr=not owners.privileged,
+        model=store.root_model(container.layers),
+    )
+    if plan.upper is None:
+        how = partial(subids.call, owners.maps, flatten) if owners.maps else flatten
+        await to_thread.run_sync(how, plan)
+    volumes: dict[str, Path] = {}
+    if ladder.is_isolated:
+        volumes = await provide_volumes(container, layers, store, owners)
+    default = os.uname().nodename if options.uts == "host" else container.id[:12]
+    hostname = chosen_hostname(options, default)
+    spec = build_spec(
+        ImageConfig(b"", container.image_id, container.platform, container.layers, container.defaults),
+        container.arguments,
+        options,
+        rootfs=plan.root,
+        hostname=hostname,
+        files=write_network_files(container.path, hostname, options),
+        volumes=volumes,
+        name=f"{PREFIX}{container.id}",
+        uid_map=ladder.uid_map,
+        gid_map=ladder.gid_map,
+        terminal=options.terminal,
+    )
+    if options.terminal and streams.size:
+        lines, columns = streams.size
+        spec["process"]["consoleSize"] = {"height": lines, "width": columns}
+    async with launch(
+        spec,
+        plan,
+        ladder.rung,
+        resolve_user=partial(resolve_user, more=options.groups),
+        grace=_grace(options.stop_timeout),
+        stdin=streams.stdin,
+        stdout=streams.stdout,
+        stderr=streams.stderr,
+    ) as process:
+        with _kept(container, "runs", progress):
+            store.containers.write_running(container, process.pid, start_ticks(process.pid))
+        yield Running(container, process, Bundle(ladder.rung, plan.root, spec))
+    if process.returncode is not None:
+        # Whoever waits for the exit code gets it, whether it can be kept or not.
+        with _kept(container, "ended", progress):
+            store.containers.write_exit(container, process.returncode)
+
+
+@contextmanager
+def _kept(container: Container, what: str, progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        if not container.remove:
+            text = f"Warning: how container {container.name} {what} cannot be kept: {error}"
+            progress(events.Notice(text))
 
 
 def _grace(timeout: int | None) -> float:

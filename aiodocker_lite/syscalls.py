@@ -84,6 +84,8 @@ CAPABILITIES = (
 """In the order of their numbers (capabilities(7))."""
 
 CLOSE_RANGE_CLOEXEC = 0x4
+IN_MODIFY = 0x2
+IN_MOVED_TO = 0x80
 KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _AGAIN = 1000
@@ -172,6 +174,16 @@ def syncfs(fd: int) -> None:
 def close_range(first: int, last: int, flags: int) -> None:
     """Close, or mark to be closed on exec, all descriptors from `first` to `last` (Linux 5.9)."""
     _checked(_libc.syscall(_SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), flags))
+
+
+def inotify_init() -> int:
+    """A descriptor that can be read when something that is watched has changed (inotify_init1(2))."""
+    return _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+def inotify_add_watch(fd: int, path: str | os.PathLike[str], events: int) -> None:
+    """Watch for these events at `path` (inotify_add_watch(2))."""
+    _checked(_libc.inotify_add_watch(fd, _bytes(path), ctypes.c_uint32(events)), path)
 
 
 # --- namespaces and mounts -----------------------------------------------------------------

@@ -10,13 +10,11 @@ from anyio import to_thread
 
 from aiodocker_lite import subids
 from aiodocker_lite.errors import SetupFailed
-from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.mount import Mount, place
-from aiodocker_lite.options import RunOptions
 from aiodocker_lite.snapshot import fill
 from aiodocker_lite.store import Store
-from aiodocker_lite.store.containers import Container
+from aiodocker_lite.store.container import Container
 from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.locks import hold
 
@@ -24,8 +22,6 @@ _KERNEL = ("/proc", "/sys", "/dev")
 
 
 async def provide_volumes(
-    image: Image,
-    options: RunOptions,
     container: Container,
     layers: Sequence[Path],
     store: Store,
@@ -37,9 +33,10 @@ async def provide_volumes(
     Raises SetupFailed, StoreUnwritable.
     """
     found: dict[str, Path] = {}
+    options = container.options
     _make_sources(options.mounts)
     chosen = {place(mount.target): mount for mount in options.mounts}
-    for target in image.config.defaults.volumes:
+    for target in container.defaults.volumes:
         where = place(target)
         if where != "/" and not any(f"{where}/".startswith(f"{kernel}/") for kernel in _KERNEL):
             chosen.setdefault(where, Mount(where, ""))

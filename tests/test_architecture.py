@@ -15,7 +15,7 @@ import aiodocker_lite
 PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
-    "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports",
+    "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports", "records",
 }  # fmt: skip
 ROOMS = {
     "registry",
@@ -33,6 +33,7 @@ ROOMS = {
 }
 CONDUCTORS = {
     "pull", "load", "save", "bring", "owners", "run", "exec", "volumes", "remove", "check", "mend", "prune", "fit",
+    "monitor", "lifecycle", "transfer",
 }  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(WORDS, WORDS),

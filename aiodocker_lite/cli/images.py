@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +10,27 @@ import typer
 from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.tables import ago, table
+from aiodocker_lite.cli.templates import formatted
 from aiodocker_lite.engine import Engine
-from aiodocker_lite.errors import EngineError, InvalidOption, InvalidReference, NoSuchImage
+from aiodocker_lite.errors import EngineError, InvalidReference
 from aiodocker_lite.image import Image
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.sizes import human_size
 
 if TYPE_CHECKING:
     from aiodocker_lite.engine import Removed
+
+_TITLES = {
+    "ID": "IMAGE ID",
+    "Repository": "REPOSITORY",
+    "Tag": "TAG",
+    "Digest": "DIGEST",
+    "CreatedAt": "CREATED AT",
+    "CreatedSince": "CREATED",
+    "Size": "SIZE",
+    "Platform": "PLATFORM",
+    "Verified": "CONTENT VERIFIED",
+}
 
 
 def images(
@@ -30,7 +42,9 @@ def images(
     no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Print whole IDs.")] = False,
     format: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="'table' for docker's columns, 'json' for an object a line."),
+        typer.Option(
+            metavar="FORMAT", help="'table' for docker's columns, 'json', or a template such as '{{.ID}}'."
+        ),
     ] = None,
 ) -> int:
     """List images, and whether their content was verified.
@@ -39,8 +53,6 @@ def images(
     digest, Blobs only where a layer is not unpacked, No where something is missing, and Damaged where
     `verify` found it so.
     """
-    if format not in (None, "table", "json"):
-        raise InvalidOption("--format", f"'{format}' is neither 'table' nor 'json'")
     rows = [
         row
         for row in run_engine(context, lambda engine: _rows(engine))
@@ -49,9 +61,10 @@ def images(
     if quiet:
         for identity in dict.fromkeys(_identity(image, whole=no_trunc) for _, image in rows):
             typer.echo(identity)
-    elif format == "json":
-        for reference, image in rows:
-            typer.echo(json.dumps(_as_json(reference, image, whole=no_trunc)))
+    elif format not in (None, "table"):
+        documents = [_as_json(reference, image, whole=no_trunc) for reference, image in rows]
+        for line in formatted(format, documents, _TITLES):
+            typer.echo(line)
     elif format == "table":
         head = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")
         typer.echo(
@@ -119,31 +132,6 @@ def _as_json(reference: Reference | None, image: Image, *, whole: bool) -> dict[
         "Verified": image.verified,
         "VerifiedAt": image.verified_at,
     }
-
-
-def inspect(
-    context: typer.Context,
-    names: Annotated[list[str], typer.Argument(metavar="IMAGE...")],
-) -> int:
-    """Print everything about images, as a JSON array.
-
-    Exits with 1 if any of them is not in the store; the others are printed.
-    """
-    missing: list[NoSuchImage] = []
-
-    async def work(engine: Engine) -> list[dict[str, Any]]:
-        found = []
-        for name in names:
-            try:
-                found.append((await engine.image(name)).describe())
-            except NoSuchImage as error:
-                missing.append(error)
-        return found
-
-    typer.echo(json.dumps(run_engine(context, work), indent=4))
-    for error in missing:
-        exits.complain(error)
-    return 1 if missing else 0
 
 
 def tag(

@@ -5,7 +5,7 @@ from __future__ import annotations
 _OPTIONS = {
     "run": """
         annotation attach/a blkio-weight blkio-weight-device cgroup-parent cgroupns cpu-count
-        cpu-percent cpu-rt-period cpu-rt-runtime detach/d detach-keys device-cgroup-rule
+        cpu-percent cpu-rt-period cpu-rt-runtime detach-keys device-cgroup-rule
         device-read-bps device-read-iops device-write-bps device-write-iops disable-content-trust
         expose gpus health-cmd health-interval health-retries health-start-interval
         health-start-period health-timeout io-maxbandwidth io-maxiops ip ip6 isolation kernel-memory
@@ -16,12 +16,13 @@ _OPTIONS = {
     "pull": "all-tags/a disable-content-trust",
     "save": "platform",
     "images": "all/a digests filter/f tree",
-    "inspect": "format/f size/s type",
+    "inspect": "size/s",
     "rmi": "no-prune",
     "prune": "filter volumes",
     "df": "verbose/v",
-    "ps": "filter/f format last/n latest/l size/s",
-    "rm": "force/f link/l volumes/v",
+    "rm": "link/l",
+    "start": "checkpoint checkpoint-dir detach-keys interactive/i",
+    "logs": "details",
 }
 
 

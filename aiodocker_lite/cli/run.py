@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +34,9 @@ from aiodocker_lite.options import Streams, pull_policy
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Limits
 
+if TYPE_CHECKING:
+    from aiodocker_lite.engine import Container
+
 _DEADLY = (signal.SIGINT, signal.SIGTERM)
 _PASSED_ON = (*_DEADLY, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 _PATIENCE = 3
@@ -49,6 +53,9 @@ def run(
     ] = None,
     *,
     given: Given,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Print the container's ID, and let it run by itself.")
+    ] = False,
     remove: Annotated[bool, typer.Option("--rm", help="Remove the container when it has ended.")] = False,
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Pass standard input on.")] = False,
     terminal: Annotated[
@@ -76,9 +83,9 @@ def run(
     126 if its command cannot be executed, 127 if it was not found, 128+n if signal n ended it, and
     otherwise its own.
     """
-    options = given.options(remove=remove, terminal=terminal)
+    options = replace(given.options(remove=remove, terminal=terminal), interactive=interactive)
     size = None
-    if terminal:
+    if terminal and not detach:
         from aiodocker_lite.cli.terminal import attend, check_keys, size_here
 
         check_keys(interactive=interactive)
@@ -134,9 +141,33 @@ def run(
                 finally:
                     to_container = _ignore  # it has ended, and its exit code shall be ours
 
+    async def detached(engine: Engine) -> int:
+        created: list[str] = []
+        try:
+            with watching("quiet" if quiet else "auto") as watch, cidfile(given.cidfile) as write_id:
+
+                def keep(container: Container) -> None:
+                    created.append(container.id)
+                    write_id(container.id)
+
+                await engine.detach(
+                    image,
+                    command or (),
+                    options,
+                    pull=policy,
+                    platform=wanted,
+                    progress=watch,
+                    on_created=keep,
+                )
+        finally:
+            # As docker does: also of one that could not be started.
+            for identity in created:
+                typer.echo(identity)
+        return 0
+
     return run_engine(
         context,
-        work,
+        detached if detach else work,
         on_signal=pass_on,
         signals=_PASSED_ON,
         **tls_settings(insecure, tls_verify, cert_dir),

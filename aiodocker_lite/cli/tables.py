@@ -49,3 +49,11 @@ def age(moment: str, now: datetime | None = None) -> str:
             count = int(seconds // length)
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return f"{int(seconds // (365 * 86400))} years"
+
+
+def docker_time(moment: str) -> str:
+    """An ISO 8601 time as docker's lists have it, such as ``2026-01-31 12:00:00 +0000 UTC``."""
+    try:
+        return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+    except (ValueError, OverflowError):
+        return _NONE

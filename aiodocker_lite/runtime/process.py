@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
-from pathlib import Path
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
+from aiodocker_lite.runtime.pids import hears, send
 from aiodocker_lite.runtime.terminal import Terminal
 
 KILLED = 128 + signal.SIGKILL
@@ -69,29 +68,16 @@ class ContainerProcess:
         """Send a signal to the container's first process; one that has ended is no error."""
         if self.pidfd < 0:
             return
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, number)
+        send(self.pidfd, number)
 
     async def stop(self, *, grace: float) -> int:
         """End it: ask with its stop signal, wait for so many seconds, kill. Returns the exit code."""
-        if self.returncode is None and grace > 0 and self._hears(self._stop_signal):
+        if self.returncode is None and grace > 0 and hears(self.pid, self._stop_signal):
             self.signal(self._stop_signal)
             with anyio.move_on_after(grace):
                 return await self.wait()
         self.signal(signal.SIGKILL)
         return await self.wait()
-
-    def _hears(self, number: int) -> bool:
-        """The kernel does not deliver to process 1 of a namespace what it has no handler for."""
-        try:
-            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        except OSError:
-            return False
-        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-        if len(status.get("NSpid", "").split()) < 2:
-            return True
-        heard = int(status["SigCgt"], 16) | int(status["SigBlk"], 16)
-        return bool(heard >> (number - 1) & 1)
 
     def close(self) -> None:
         """Let go of what names the process: it has ended."""

@@ -1,8 +1,9 @@
 """What was run: a directory for each container, with its writable layer.
 
-containers/<id>/config.json   image, name, command; written once, and removed first: without, it is none
-                state.json    running or exited, and how
-                alive         locked by whoever runs it, as long as it runs
+containers/<id>/config.json   image, name, command, options; removed first: without, it is none
+                state.json    how it is, see `state`
+                alive         locked by whoever runs it, as long as it runs; then its exit code
+                log.jsonl     what it wrote, if it was detached
                 upper/ work/  the overlay's writable part
                 rootfs/       where it is mounted, or the flattened tree
 """
@@ -10,16 +11,13 @@ containers/<id>/config.json   image, name, command; written once, and removed fi
 from __future__ import annotations
 
 import json
-import random
-import re
+import os
 import secrets
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -28,95 +26,20 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import (
     ContainerNameTaken,
     ContainerRunning,
-    InvalidManifest,
-    InvalidOption,
     LayerInUse,
     NoSuchContainer,
     StoreUnreadable,
     StoreUnwritable,
 )
 from aiodocker_lite.image import Image
+from aiodocker_lite.options import RunOptions
+from aiodocker_lite.store.container import CONFIG, Container, read_container
 from aiodocker_lite.store.durable import store_errors, write_durably
-from aiodocker_lite.store.locks import hold, hold_now, is_held
+from aiodocker_lite.store.locks import hold, take_unless_held
+from aiodocker_lite.store.names import checked_name, free_name
 from aiodocker_lite.store.paths import Paths
+from aiodocker_lite.store.state import State, stored_state, write_state
 from aiodocker_lite.store.trees import remove_tree
-
-_CONFIG = "config.json"
-_ALIVE = "alive"
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_MANNERS = (
-    "brave",
-    "calm",
-    "clever",
-    "eager",
-    "gentle",
-    "happy",
-    "keen",
-    "lucid",
-    "merry",
-    "patient",
-    "quick",
-)
-_PEOPLE = (
-    "babbage",
-    "curie",
-    "dijkstra",
-    "euler",
-    "gauss",
-    "hopper",
-    "knuth",
-    "lovelace",
-    "noether",
-    "turing",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """One container as it stands in the store."""
-
-    id: str
-    name: str
-    image: str
-    manifest: Digest
-    image_id: Digest
-    layers: tuple[Digest, ...]
-    command: tuple[str, ...]
-    created: str
-    remove: bool
-    path: Path
-
-    @property
-    def is_damaged(self) -> bool:
-        """Its configuration cannot be understood: nothing is known but that it is here."""
-        return not self.created
-
-    @property
-    def running(self) -> bool:
-        """Somebody holds its `alive` lock."""
-        return is_held(self.path / _ALIVE)
-
-    @property
-    def exit_code(self) -> int | None:
-        """How it ended, or None if it did not, or nobody was there to see it."""
-        try:
-            code = json.loads((self.path / "state.json").read_bytes())["exitCode"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return code if isinstance(code, int) else None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "name": self.name,
-            "image": self.image,
-            "manifest": str(self.manifest),
-            "imageID": str(self.image_id),
-            "layers": [str(layer) for layer in self.layers],
-            "command": list(self.command),
-            "created": self.created,
-            "remove": self.remove,
-        }
 
 
 class Containers:
@@ -127,7 +50,7 @@ class Containers:
 
     def all(self) -> list[Container]:
         """Every container, the oldest first. Raises StoreUnreadable."""
-        found = [_read(path) for path in self._directories()]
+        found = [read_container(path) for path in self._directories()]
         return sorted(filter(None, found), key=lambda container: container.created)
 
     def find(self, text: str) -> Container:
@@ -143,40 +66,131 @@ class Containers:
 
     @asynccontextmanager
     async def living(
-        self, image: Image, command: tuple[str, ...], *, name: str | None, remove: bool
+        self,
+        image: Image,
+        command: tuple[str, ...],
+        *,
+        name: str | None,
+        remove: bool,
+        arguments: tuple[str, ...] = (),
+        options: RunOptions | None = None,
     ) -> AsyncIterator[Container]:
         """A new container that is alive while the block runs, and removed after it if it shall be.
 
         Raises ContainerNameTaken, InvalidOption, DiskFull, StoreUnwritable.
         """
-        with ExitStack() as alive:
-            async with hold(self._paths.lock("containers")):
-                dead = self._sweep()
-                container = self._create(image, command, self._checked_name(name), remove, alive)
+        options = replace(options or RunOptions(), name=name, remove=remove)
+        container, alive = await self.create(image, command, arguments, options)
+        async with self.alive(container, alive):
+            yield container
+
+    async def create(
+        self, image: Image, command: tuple[str, ...], arguments: tuple[str, ...], options: RunOptions
+    ) -> tuple[Container, int]:
+        """A new container, and its lock as a descriptor that the caller closes, or hands on.
+
+        Raises ContainerNameTaken, InvalidOption, DiskFull, StoreUnwritable.
+        """
+        async with hold(self._paths.lock("containers")):
+            dead = self._sweep()
+            created = self._create(image, command, arguments, options)
+        try:
+            for path in dead:
+                with suppress(StoreUnwritable):  # not the fault of this one, and tried again by the next
+                    await to_thread.run_sync(remove_tree, path)
+        except BaseException:
+            async with self.alive(*created):
+                raise
+        return created
+
+    def revive(self, container: Container) -> int | None:
+        """The lock of a container that has ended, as a descriptor; None for one that runs.
+
+        Raises NoSuchContainer, StoreUnwritable.
+        """
+        with store_errors(container.path):
             try:
-                for path in dead:
-                    with suppress(StoreUnwritable):  # not the fault of this one, and tried again by the next
-                        await to_thread.run_sync(remove_tree, path)
-                yield container
-            finally:
-                if remove:
+                fd = take_unless_held(container.alive)
+            except FileNotFoundError:
+                raise NoSuchContainer(container.name) from None
+            if fd is not None and not (container.path / CONFIG).exists():
+                os.close(fd)
+                raise NoSuchContainer(container.name)
+        return fd
+
+    @asynccontextmanager
+    async def alive(self, container: Container, lock: int) -> AsyncIterator[None]:
+        """While the block runs the container does, by this lock; after it, it is removed if it shall be."""
+        try:
+            yield
+        finally:
+            try:
+                if container.remove:
                     with anyio.CancelScope(shield=True):
                         _forget(container.path)
                         await to_thread.run_sync(remove_tree, container.path)
+            finally:
+                os.close(lock)
 
     def write_exit(self, container: Container, code: int) -> None:
-        """Keep how it ended."""
-        state = {"exitCode": code, "finished": datetime.now(UTC).isoformat()}
-        with store_errors(container.path):
-            (container.path / "state.json").write_text(json.dumps(state))
+        """Keep how it ended. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
+        state = replace(
+            stored_state(container.path),
+            status="exited",
+            pid=0,
+            start_ticks=0,
+            finished=_now(),
+            exit_code=code,
+        )
+        try:
+            # For who waits with this file open: there may be no other in a moment.
+            with store_errors(container.alive):
+                container.alive.write_text(f"{code}\n")
+        finally:
+            write_state(container.path, state)
+
+    def write_starting(self, container: Container) -> None:
+        """Forget how it ended. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
+        with store_errors(container.alive):
+            os.truncate(container.alive, 0)
+        write_state(container.path, State())
+
+    def write_running(self, container: Container, pid: int, start_ticks: int) -> None:
+        """Keep that it runs, as this process. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
+        write_state(container.path, State("running", pid, start_ticks, started=_now()))
+
+    def write_failure(self, container: Container, error: str, code: int) -> None:
+        """Keep why it could not be started. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
+        write_state(container.path, State("created", exit_code=code, error=error))
+
+    def write_loss(self, container: Container, error: str) -> None:
+        """Keep what went wrong besides. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
+        write_state(container.path, replace(stored_state(container.path), error=error))
+
+    async def rename(self, container: Container, name: str) -> None:
+        """Give it another name. Raises ContainerNameTaken, InvalidOption, NoSuchContainer, StoreUnwritable."""
+        async with hold(self._paths.lock("containers")):
+            current = self.find(container.id)
+            renamed = replace(current, name=self._checked_name(name))
+            self._write_config(renamed)
 
     def remove(self, container: Container) -> None:
         """Remove a container that does not run. Raises ContainerRunning, NoSuchContainer."""
-        if container.running:
-            raise ContainerRunning(container.name)
-        if not _forget(container.path):
-            raise NoSuchContainer(container.name)
-        remove_tree(container.path)
+        try:
+            lock = self.revive(container)
+        except NoSuchContainer:
+            if not _forget(container.path):  # one whose making was interrupted has no lock
+                raise
+            lock = -1
+        if lock is None:
+            raise ContainerRunning(container.id)
+        try:
+            if lock >= 0 and not _forget(container.path):
+                raise NoSuchContainer(container.name)
+            remove_tree(container.path)
+        finally:
+            if lock >= 0:
+                os.close(lock)
 
     async def leftovers(self) -> list[Path]:
         """What is left of containers whose removal was interrupted, or whose engine was killed."""
@@ -198,42 +212,50 @@ class Containers:
             raise StoreUnreadable(str(self._paths.containers), error.strerror or str(error)) from error
 
     def _create(
-        self, image: Image, command: tuple[str, ...], name: str, remove: bool, alive: ExitStack
-    ) -> Container:
+        self, image: Image, command: tuple[str, ...], arguments: tuple[str, ...], options: RunOptions
+    ) -> tuple[Container, int]:
         identity = secrets.token_hex(32)
-        path = self._paths.containers / identity
         container = Container(
-            identity,
-            name,
-            image.name,
-            image.manifest.digest,
-            image.id,
-            image.config.diff_ids,
-            command,
-            datetime.now(UTC).isoformat(),
-            remove,
-            path,
+            id=identity,
+            name=self._checked_name(options.name),
+            image=image.name,
+            manifest=image.manifest.digest,
+            image_id=image.id,
+            platform=image.config.platform,
+            layers=image.config.diff_ids,
+            defaults=image.config.defaults,
+            arguments=arguments,
+            command=command,
+            options=options,
+            created=_now(),
+            remove=options.remove,
+            path=self._paths.containers / identity,
         )
+        lock = -1
         try:
-            with store_errors(path):
-                path.mkdir(mode=0o700)
-            # Before it can be seen: nobody may take it for one that has ended.
-            alive.enter_context(hold_now(path / _ALIVE))
-            config = json.dumps(container.to_json()).encode()
-            write_durably(path / _CONFIG, config, beside=self._paths.ingests)
+            with store_errors(container.path):
+                container.path.mkdir(mode=0o700)
+                # Before it can be seen: nobody may take it for one that has ended.
+                container.alive.touch(mode=0o600)
+                lock = _taken(container)
+            self._write_config(container)
         except BaseException:
-            remove_tree(path)
+            if lock >= 0:
+                os.close(lock)
+            remove_tree(container.path)
             raise
-        return container
+        return container, lock
+
+    def _write_config(self, container: Container) -> None:
+        config = json.dumps(container.to_json()).encode()
+        write_durably(container.path / CONFIG, config, beside=self._paths.ingests)
 
     def _checked_name(self, name: str | None) -> str:
         taken = {container.name: container.id for container in self.all()}
         if name is None:
-            return next(candidate for candidate in _random_names() if candidate not in taken)
-        if not _NAME.fullmatch(name):
-            raise InvalidOption("--name", f"'{name}' may only have letters, digits, '_', '.' and '-'")
-        if name in taken:
-            raise ContainerNameTaken(name, taken[name][:12])
+            return free_name(taken)
+        if checked_name(name) in taken:
+            raise ContainerNameTaken(name, taken[name])
         return name
 
     def _sweep(self) -> list[Path]:
@@ -246,46 +268,24 @@ class Containers:
             if container.remove and not container.running:
                 _forget(container.path)
         with store_errors(self._paths.containers):
-            return [path for path in self._directories() if not (path / _CONFIG).exists()]
+            return [path for path in self._directories() if not (path / CONFIG).exists()]
 
 
-def _random_names() -> Iterator[str]:
-    chance = random.Random(time.time_ns())
-    while True:
-        yield f"{chance.choice(_MANNERS)}_{chance.choice(_PEOPLE)}"
-        yield f"{chance.choice(_MANNERS)}_{chance.choice(_PEOPLE)}{chance.randrange(10_000)}"
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _forget(path: Path) -> bool:
     """Make it no container any more; False if it was none."""
     with store_errors(path):
         try:
-            (path / _CONFIG).unlink()
+            (path / CONFIG).unlink()
         except FileNotFoundError:
             return False
         return True
 
 
-def _read(path: Path) -> Container | None:
-    config = path / _CONFIG
-    try:
-        found = json.loads(config.read_bytes())
-        return Container(
-            found["id"],
-            found["name"],
-            found["image"],
-            Digest.parse(found["manifest"]),
-            Digest.parse(found["imageID"]),
-            tuple(Digest.parse(layer) for layer in found["layers"]),
-            tuple(found["command"]),
-            found["created"],
-            found["remove"],
-            path,
-        )
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise StoreUnreadable(str(config), error.strerror or str(error)) from error
-    except (ValueError, KeyError, TypeError, InvalidManifest):
-        nothing = Digest.of(b"")
-        return Container(path.name, path.name[:12], "<damaged>", nothing, nothing, (), (), "", False, path)
+def _taken(container: Container) -> int:
+    lock = take_unless_held(container.alive)
+    assert lock is not None, "nobody else knows of it"
+    return lock

@@ -55,6 +55,41 @@ def hold_directory(path: Path) -> Iterator[bool]:
         yield _take(path, fd, fcntl.LOCK_EX)
 
 
+def take_unless_held(path: Path) -> int | None:
+    """The lock of this file as an open descriptor, which may be handed on to another process; None if it is held.
+
+    Closing the last descriptor frees it. Who only looks whether it is held does not count.
+    Raises FileNotFoundError.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        while not _take(path, fd, fcntl.LOCK_EX):
+            if is_held(path):
+                os.close(fd)
+                return None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+async def wait_until_free(path: Path) -> bytes:
+    """Wait until nobody holds the lock of this file; returns what is in the file then.
+
+    The file may be removed meanwhile; of one that is not there, nothing is returned.
+    """
+    with store_errors(path):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return b""
+    with _closing(path, fd):
+        if not _take(path, fd, fcntl.LOCK_SH):
+            await _wait(path, fd, fcntl.LOCK_SH)
+        with store_errors(path):
+            return os.pread(fd, 100, 0)
+
+
 def is_held(path: Path) -> bool:
     """Somebody holds this lock, and not only together with others; nobody holds what is not there."""
     with store_errors(path):

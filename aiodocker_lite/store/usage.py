@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +78,10 @@ def paths_of(image: Image, paths: Paths) -> list[Path]:
     return [*map(paths.blob, blobs), *map(paths.layer, config.diff_ids)]
 
 
-def tree_size(path: Path) -> int:
+def tree_size(path: Path, *, apparent: bool = False) -> int:
     """Bytes that a directory takes on the disk, as far as this user may look into it.
 
-    Raises StoreUnreadable.
+    `apparent` ones are those of its files' contents. Raises StoreUnreadable.
     """
     total = 0
     seen: set[int] = set()
@@ -92,13 +93,17 @@ def tree_size(path: Path) -> int:
                     for entry in entries:
                         how = entry.stat(follow_symlinks=False)
                         if how.st_nlink == 1 or entry.inode() not in seen:
-                            total += how.st_blocks * 512
+                            total += how.st_blocks * 512 if not apparent else _content(how)
                         seen.add(entry.inode())
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(entry.path)
             except (FileNotFoundError, PermissionError):
                 continue
     return total
+
+
+def _content(how: os.stat_result) -> int:
+    return 0 if stat.S_ISDIR(how.st_mode) else how.st_size
 
 
 def _taken(how: os.stat_result) -> int:

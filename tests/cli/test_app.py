@@ -33,15 +33,27 @@ VERBS = [
             "--init --stop-signal --stop-timeout --ulimit --shm-size -m,--memory --memory-swap --memory-reservation --cpus "
             "-c,--cpu-shares --cpu-period --cpu-quota --cpuset-cpus --cpuset-mems --pids-limit --oom-score-adj --cap-add "
             "--cap-drop --security-opt --privileged --device --sysctl --ipc --uts --pid --require-isolation "
-            "--rm -i,--interactive -t,--tty --platform --pull --insecure --tls-verify --cert-dir --creds --authfile --limit --discard-blobs -q,--quiet --help"
+            "-d,--detach --rm -i,--interactive -t,--tty --platform --pull --insecure --tls-verify --cert-dir --creds --authfile --limit --discard-blobs -q,--quiet --help"
         ),
     ),
     ("images [OPTIONS] [NAME[:TAG]]", "-q,--quiet --no-trunc --format -h,--help"),
-    ("inspect [OPTIONS] IMAGE...", "-h,--help"),
+    ("inspect [OPTIONS] NAME...", "-f,--format --type -h,--help"),
     ("tag [OPTIONS] IMAGE NAME[:TAG]", "-h,--help"),
     ("rmi [OPTIONS] IMAGE...", "-f,--force -h,--help"),
-    ("ps [OPTIONS]", "-a,--all -q,--quiet --no-trunc -h,--help"),
-    ("rm [OPTIONS] CONTAINER...", "-h,--help"),
+    (
+        "ps [OPTIONS]",
+        "-a,--all -q,--quiet -s,--size -n,--last -l,--latest --no-trunc -f,--filter --format -h,--help",
+    ),
+    ("logs [OPTIONS] CONTAINER", "-f,--follow -n,--tail -t,--timestamps --since --until -h,--help"),
+    ("start [OPTIONS] CONTAINER...", "-a,--attach -h,--help"),
+    ("stop [OPTIONS] CONTAINER...", "-t,--time -s,--signal -h,--help"),
+    ("restart [OPTIONS] CONTAINER...", "-t,--time -s,--signal -h,--help"),
+    ("kill [OPTIONS] CONTAINER...", "-s,--signal -h,--help"),
+    ("wait [OPTIONS] CONTAINER...", "-h,--help"),
+    ("rm [OPTIONS] CONTAINER...", "-f,--force -v,--volumes -h,--help"),
+    ("rename [OPTIONS] CONTAINER NEW_NAME", "-h,--help"),
+    ("attach [OPTIONS] CONTAINER", "-h,--help"),
+    ("cp [OPTIONS] SOURCE TARGET", "-a,--archive -L,--follow-link -q,--quiet -h,--help"),
     (
         "verify [OPTIONS] [IMAGE...]",
         "--repair --insecure --tls-verify --cert-dir --authfile --limit --progress -h,--help",
@@ -103,12 +115,11 @@ def test_the_version_is_printed(tmp_path: Path, program: str) -> None:
         (["pull", "--nothing"], ["No such option: --nothing", "see: aiodocker-lite pull --help"]),
         (["run", "--rm=x"], ["invalid value for --rm: 'x' is neither true nor false"]),
         (["run", "--name"], ["Option '--name' requires an argument.", "see: aiodocker-lite run --help"]),
-        (["run", "--rm", "-d", "x"], ["--detach is not supported yet"]),
         (["run", "-p8080:80", "x"], ["--publish is not supported yet"]),
         (["run", "--publish=80", "x"], ["--publish is not supported yet"]),
         (["run", "--network", "bridge", "x"], ["--network is not supported yet"]),
         (["pull", "-a", "x"], ["--all-tags is not supported yet"]),
-        (["rm", "-f", "x"], ["--force is not supported yet"]),
+        (["rm", "-l", "x"], ["--link is not supported yet"]),
         (["rmi"], ["Missing argument 'IMAGE...'.", "see: aiodocker-lite rmi --help"]),
     ],
     ids=" ".join,
@@ -157,6 +168,7 @@ def imported(report: str) -> set[str]:
         "images",
         "inspect BOX",
         "ps -a",
+        "ps --format {{.Names}}",
         "df",
         "save -o /dev/null BOX",
         "run --rm BOX true",

@@ -42,7 +42,7 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
         (NoSuchImage("x"), 1, 125),
         (ImageNotFound("x"), 1, 125),
         (InvalidOption("--x", "it is not y"), 125, 125),
-        (NoSuchContainer("x"), 125, 125),
+        (NoSuchContainer("x"), 1, 125),
         (CommandNotFound("x", "not found"), 127, 127),
         (exits.Interrupted(signal.SIGTERM), 143, 143),
         (KeyboardInterrupt(), 130, 130),

@@ -81,7 +81,7 @@ def test_a_name_chooses_among_images(own_box: Adl, names: Names) -> None:
         (["images", "--format", "xml"], 125, "invalid value for --format: 'xml' is neither 'table' nor"),
         (["images", "Bad"], 125, "invalid reference format: 'Bad': the repository name 'Bad' must be lower"),
         (["images", "a", "b"], 125, "Got unexpected extra argument(s) (b)"),
-        (["inspect"], 125, "Missing argument 'IMAGE...'."),
+        (["inspect"], 125, "Missing argument 'NAME...'."),
         (["tag", "BOX"], 125, "Missing argument 'NAME[:TAG]'."),
         (["tag", "BOX", "Bad"], 125, "invalid reference format: 'Bad': "),
         (["tag", "BOX", f"a@sha256:{'0' * 64}"], 125, "invalid reference format: 'a@sha256:"),
@@ -120,7 +120,7 @@ def test_an_image_is_described(box: Adl, names: Names) -> None:
     assert facts["Config"]["Cmd"] == ["/bin/sh", "-c", "echo default"]
     assert json.loads(box("inspect", facts["Id"]).out) == [facts]
     some = box("inspect", "nothing", facts["Id"][7:19])
-    assert (some.code, some.err) == (1, "aiodocker-lite: No such image: nothing\n")
+    assert (some.code, some.err) == (1, "aiodocker-lite: No such object: nothing\n")
     assert json.loads(some.out) == [facts]
     none = box("inspect", "nothing")
     assert (none.code, none.out) == (1, "[]\n")

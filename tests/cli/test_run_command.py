@@ -249,7 +249,7 @@ def test_a_container_whose_engine_is_killed_goes_with_it(
 
 def test_containers_are_listed_and_removed(own_box: Adl, start: Start, names: Names, root: Path) -> None:
     """Running ones by default; one that runs cannot be removed."""
-    head = "CONTAINER ID   IMAGE   COMMAND   CREATED   STATUS   NAMES\n"
+    head = "CONTAINER ID   IMAGE   COMMAND   CREATED   STATUS   PORTS   NAMES\n"
     assert own_box("ps").out == head
     assert own_box("run", "--name", "ended", names.box, "sh", "-c", "exit 4 # a\033[2Jlong command").code == 4
     process = start("run", "--name", "alive", "-i", names.box, "cat", root=root, stdin=subprocess.PIPE)
@@ -264,17 +264,23 @@ def test_containers_are_listed_and_removed(own_box: Adl, start: Start, names: Na
     assert line.endswith("   alive")
     newest, oldest = own_box("ps", "-a").out.splitlines()[1:]
     assert newest.startswith(line[:12])
-    assert '   "sh -c exit 4 # a\\x1…"   ' in oldest, "what a terminal would obey is escaped"
+    assert '   "sh -c \'exit 4 # a\\x…"   ' in oldest, "what a terminal would obey is escaped"
     assert "   Exited (4)" in oldest
     assert "a\\x1b[2Jlong command" in own_box("ps", "-a", "--no-trunc").out
     taken = own_box("run", "--name", "ended", names.box)
     assert taken.code == 125
-    assert taken.sentence == f"the container name 'ended' is already in use by container {oldest.split()[0]}"
+    assert taken.sentence.startswith(
+        f'Conflict. The container name "/ended" is already in use by container "{oldest.split()[0]}'
+    )
 
+    (running,) = own_box("ps", "-q", "--no-trunc").out.split()
     done = own_box("rm", "alive", "nothing", "ended")
     assert (done.code, done.out) == (1, "ended\n")
     assert done.err.splitlines() == [
-        "aiodocker-lite: cannot remove container alive: it is running",
+        (
+            f"aiodocker-lite: You cannot remove a running container {running}. "
+            "Stop the container before attempting removal or force remove"
+        ),
         "aiodocker-lite: No such container: nothing",
     ]
     process.stdin.close()

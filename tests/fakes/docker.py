@@ -22,8 +22,12 @@ class Client:
 
     def __call__(self, *arguments: str) -> str | None:
         """What it says, or None where it fails."""
-        done = subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
+        done = self.run(*arguments)
         return done.stdout.strip() if done.returncode == 0 else None
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same with all there is to know."""
+        return subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
 
 
 @contextmanager

@@ -135,7 +135,7 @@ async def test_a_container_stays_until_it_is_removed(engine: Engine, name: str) 
     await engine.run(name, sh("exit 5"), RunOptions(name="kept"), check=False)
     (container,) = await engine.containers()
     assert (container.name, container.exit_code, container.running) == ("kept", 5, False)
-    with pytest.raises(ContainerNameTaken, match="'kept' is already in use"):
+    with pytest.raises(ContainerNameTaken, match='"/kept" is already in use'):
         await engine.run(name, sh("true"), RunOptions(name="kept"))
     with pytest.raises(ImageInUse, match="kept"):
         await engine.remove(name)

@@ -24,7 +24,7 @@ import aiodocker_lite.store
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store import Store
-from aiodocker_lite.store.containers import Container
+from aiodocker_lite.store.container import Container
 from tests.store.filling import bring, documents, stage, tiny
 
 _PLACES = (str(Path(aiodocker_lite.store.__file__).parent), aiodocker_lite.removal.__file__)

@@ -21,7 +21,7 @@ from aiodocker_lite.errors import (
 )
 from aiodocker_lite.image import Image
 from aiodocker_lite.store import Store
-from aiodocker_lite.store.containers import Container
+from aiodocker_lite.store.container import Container
 from tests.store.conftest import mounted
 from tests.store.filling import bring, descriptors, descriptors_before, end, python, tiny
 
@@ -192,7 +192,7 @@ async def test_what_runs_is_not_removed(store: Store, image: Image) -> None:
     """Here or in another process; afterwards it can be, once."""
     process = living(store, "one")
     container = store.containers.find("one")
-    with pytest.raises(ContainerRunning, match="one"):
+    with pytest.raises(ContainerRunning, match=container.id):
         store.containers.remove(container)
     assert store.containers.find("one").running
     end(process)

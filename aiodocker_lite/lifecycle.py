@@ -1,0 +1,176 @@
+"""What is done to containers of other processes: told, waited for, started anew, read, removed.
+
+Nobody is asked to do it: a container is its files, its process and the lock of who runs it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from signal import SIGKILL
+
+import anyio
+from anyio import to_thread
+
+from aiodocker_lite.errors import ContainerNotRunning, ContainerRunning, NoLog, NoSuchContainer
+from aiodocker_lite.runtime.pids import hears, opened, send, signal_number
+from aiodocker_lite.store import Store
+from aiodocker_lite.store.container import Container
+from aiodocker_lite.store.locks import wait_until_free
+from aiodocker_lite.store.logs import LogLine, LogReader, log_path
+from aiodocker_lite.store.state import State
+from aiodocker_lite.store.usage import tree_size
+from aiodocker_lite.store.watch import watching
+
+_GRACE = 10
+_KILLED = 128 + SIGKILL
+
+
+async def wait(container: Container) -> int:
+    """Wait for a container's end, of one that has ended not at all; returns its exit code."""
+    said = await wait_until_free(container.alive)
+    if said.strip().isdigit():
+        return int(said)
+    state = container.state
+    unknown = 0 if state.status == "created" else _KILLED
+    return unknown if state.exit_code is None else state.exit_code
+
+
+async def kill(container: Container, signal: str) -> None:
+    """Send a signal to a container's first process. Raises ContainerNotRunning, InvalidOption."""
+    number = signal_number(signal)
+    state = await _begun(container)
+    with opened(state.pid, state.start_ticks) as pidfd:
+        if pidfd is None or not container.running:
+            raise ContainerNotRunning(container.id)
+        send(pidfd, number)
+
+
+async def stop(container: Container, *, signal: str | None = None, grace: int | None = None) -> int:
+    """End a container: ask it with a signal, wait for so many seconds, kill it. Returns its exit code.
+
+    Both default to what options and image say, then to SIGTERM and 10. Negative seconds are for ever; a
+    process that has no handler for the signal is not waited for. Of one that has ended, nothing is done.
+    Raises InvalidOption.
+    """
+    number = signal_number(
+        signal or container.options.stop_signal or container.defaults.stop_signal or "TERM"
+    )
+    if grace is None:
+        chosen = container.options.stop_timeout
+        grace = _GRACE if chosen is None else chosen
+    state = await _begun(container)
+    with opened(state.pid, state.start_ticks) as pidfd:
+        if pidfd is not None and container.running:
+            if grace != 0 and hears(state.pid, number):
+                send(pidfd, number)
+                with anyio.move_on_after(grace if grace > 0 else float("inf")):
+                    return await wait(container)
+            send(pidfd, SIGKILL)
+        return await wait(container)
+
+
+async def remove(container: Container, store: Store, *, force: bool) -> None:
+    """Remove a container, with `force` also one that runs. Raises ContainerRunning, NoSuchContainer."""
+    while True:
+        if force and container.running:
+            await stop(container, grace=0)
+        try:
+            await to_thread.run_sync(store.containers.remove, container)
+        except ContainerRunning:
+            if not force:
+                raise
+        except NoSuchContainer:
+            if not force:  # with --rm, its end was enough
+                raise
+            return
+        else:
+            return
+
+
+async def start(container: Container, store: Store) -> bool:
+    """Start a container that has ended, detached; False for one that runs. Raises RunError, StoreError."""
+    from aiodocker_lite.monitor import detach
+
+    lock = store.containers.revive(container)
+    if lock is None:
+        return False
+    try:
+        store.containers.write_starting(container)
+        await detach(container, lock)
+    finally:
+        os.close(lock)
+    return True
+
+
+async def logs(
+    container: Container,
+    on_line: Callable[[LogLine], None],
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    since: str = "",
+    until: str = "",
+) -> None:
+    """Tell what a container wrote, and with `follow` what it writes until it ends or is removed.
+
+    `since` and `until` are moments as log lines have them. Raises NoLog, StoreUnreadable.
+    """
+    if not log_path(container.path).exists():
+        raise NoLog(container.name)
+
+    def tell() -> None:
+        for line in reader.lines():
+            if line.time >= since and not (until and line.time > until):
+                on_line(line)
+
+    with LogReader(container.path) as reader:
+        if tail is not None:
+            reader.skip_to_last(tail)
+        tell()
+        if not follow or not container.running:
+            tell()
+            return
+        with watching(container.path) as changed:
+            async with anyio.create_task_group() as tasks:
+
+                async def end() -> None:
+                    await wait(container)
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(end)
+                while True:
+                    tell()
+                    await changed()
+        tell()
+
+
+def sizes(container: Container, store: Store) -> tuple[int, int]:
+    """Bytes that a container has written, and these with its image's. Raises StoreUnreadable."""
+    upper = container.path / "upper"
+    records = map(store.layers.find, container.layers)
+    below = sum(record.size for record in records if record is not None)
+    if upper.exists():
+        own = tree_size(upper, apparent=True)
+        return own, own + below
+    whole = tree_size(container.path / "rootfs", apparent=True)  # a tree of its own has all of it
+    return max(0, whole - below), whole
+
+
+async def _begun(container: Container) -> State:
+    """The state of a container, once it is not any more being started."""
+    state = container.state
+    if state.status != "created" or not container.running:
+        return state
+    with watching(container.path) as changed:
+        async with anyio.create_task_group() as tasks:
+
+            async def end() -> None:
+                await wait(container)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(end)
+            while container.state.status == "created":
+                await changed()
+            tasks.cancel_scope.cancel()
+    return container.state

@@ -1,0 +1,138 @@
+"""One container as it stands in the store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiodocker_lite.digest import Digest
+from aiodocker_lite.errors import InvalidManifest, StoreUnreadable
+from aiodocker_lite.manifest import RunDefaults
+from aiodocker_lite.options import RunOptions
+from aiodocker_lite.platforms import Platform
+from aiodocker_lite.records import from_json, to_json
+from aiodocker_lite.store.locks import is_held
+from aiodocker_lite.store.state import ALIVE, State, read_state
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container as it stands in the store."""
+
+    id: str
+    name: str
+    image: str
+    manifest: Digest
+    image_id: Digest
+    platform: Platform
+    layers: tuple[Digest, ...]
+    defaults: RunDefaults
+    """What the image said about running it, when it was here."""
+    arguments: tuple[str, ...]
+    """In the place of the image's own command, as they were given."""
+    command: tuple[str, ...]
+    """The whole command line."""
+    options: RunOptions
+    created: str
+    remove: bool
+    path: Path
+
+    @property
+    def is_damaged(self) -> bool:
+        """Its configuration cannot be understood: nothing is known but that it is here."""
+        return not self.created
+
+    @property
+    def running(self) -> bool:
+        """Somebody holds its `alive` lock."""
+        return is_held(self.alive)
+
+    @property
+    def alive(self) -> Path:
+        """The file that is locked as long as it runs."""
+        return self.path / ALIVE
+
+    @property
+    def state(self) -> State:
+        """How it is in this moment."""
+        return read_state(self.path)
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, or None if it did not, or nobody knows."""
+        return self.state.exit_code
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The image's, and its own."""
+        return {**self.defaults.labels, **self.options.labels}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "image": self.image,
+            "manifest": str(self.manifest),
+            "imageID": str(self.image_id),
+            "platform": to_json(self.platform),
+            "layers": [str(layer) for layer in self.layers],
+            "defaults": to_json(self.defaults),
+            "arguments": list(self.arguments),
+            "command": list(self.command),
+            "options": self.options.to_json(),
+            "created": self.created,
+            "remove": self.remove,
+        }
+
+
+def read_container(path: Path) -> Container | None:
+    """The container in this directory, or None if it is none. Raises StoreUnreadable."""
+    config = path / CONFIG
+    try:
+        found = json.loads(config.read_bytes())
+        return Container(
+            id=found["id"],
+            name=found["name"],
+            image=found["image"],
+            manifest=Digest.parse(found["manifest"]),
+            image_id=Digest.parse(found["imageID"]),
+            platform=from_json(Platform, found["platform"]),
+            layers=tuple(Digest.parse(layer) for layer in found["layers"]),
+            defaults=from_json(RunDefaults, found["defaults"]),
+            arguments=tuple(found["arguments"]),
+            command=tuple(found["command"]),
+            options=RunOptions.from_json(found["options"]),
+            created=found["created"],
+            remove=found["remove"],
+            path=path,
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreUnreadable(str(config), error.strerror or str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidManifest):
+        return _damaged(path)
+
+
+def _damaged(path: Path) -> Container:
+    nothing = Digest.of(b"")
+    return Container(
+        id=path.name,
+        name=path.name[:12],
+        image="<damaged>",
+        manifest=nothing,
+        image_id=nothing,
+        platform=Platform.here(),
+        layers=(),
+        defaults=RunDefaults(),
+        arguments=(),
+        command=(),
+        options=RunOptions(),
+        created="",
+        remove=False,
+        path=path,
+    )

@@ -1,0 +1,105 @@
+"""How a container is: state.json, and the lock that says whether it is still true.
+
+Only who holds the `alive` lock of a container writes its state. When the holder dies, so does the
+container, by the kernel; so a state that says "running" under a free lock is of one that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from aiodocker_lite.store.durable import store_errors
+from aiodocker_lite.store.locks import is_held
+
+Status: TypeAlias = Literal["created", "running", "exited", "dead"]
+"""Docker's words; "dead" is one of which nobody knows how it ended."""
+
+ALIVE = "alive"
+_STATE = "state.json"
+_KILLED = 137
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of a container's process; moments are in ISO 8601, or empty."""
+
+    status: Status = "created"
+    pid: int = 0
+    """The first process of the container, by its number on the host; 0 if there is none."""
+    start_ticks: int = 0
+    """When that began, in field 22 of /proc/PID/stat: numbers are used again, and this is not."""
+    started: str = ""
+    finished: str = ""
+    exit_code: int | None = None
+    error: str = ""
+    """Why it could not be started, or what went wrong besides."""
+
+    @property
+    def running(self) -> bool:
+        """It has a process."""
+        return self.status == "running"
+
+
+def read_state(container: Path) -> State:
+    """The state of the container in this directory."""
+    alive = is_held(container / ALIVE)  # first: what ends in this moment has written how
+    state = stored_state(container)
+    if alive or not state.running:
+        return state
+    return replace(state, status="exited", pid=0, start_ticks=0, exit_code=_KILLED)
+
+
+def stored_state(container: Path) -> State:
+    """The same as it was written last, for who holds the lock."""
+    try:
+        return _parse(json.loads((container / _STATE).read_bytes()))
+    except FileNotFoundError:
+        return State()
+    except (OSError, ValueError, KeyError, TypeError):
+        return State("dead")
+
+
+def write_state(container: Path, state: State) -> None:
+    """Keep it, whole or not at all; what cannot be kept is unknown from then on.
+
+    Raises DiskFull, StoreUnwritable.
+    """
+    document = {
+        "status": state.status,
+        "pid": state.pid,
+        "startTicks": state.start_ticks,
+        "started": state.started,
+        "finished": state.finished,
+        "exitCode": state.exit_code,
+        "error": state.error,
+    }
+    path, new = container / _STATE, container / f"{_STATE}.new"
+    with store_errors(path):
+        try:
+            new.write_text(json.dumps(document))
+            new.rename(path)
+        except OSError:
+            with suppress(OSError):
+                os.truncate(path, 0)  # which takes no room, and is better than the state before
+            raise
+
+
+def _parse(found: dict[str, object]) -> State:
+    match found:
+        case {
+            "status": "created" | "running" | "exited" as status,
+            "pid": int(pid),
+            "startTicks": int(ticks),
+            "started": str(started),
+            "finished": str(finished),
+            "exitCode": int() | None as code,
+            "error": str(error),
+        }:
+            return State(status, pid, ticks, started, finished, code, error)
+        case _:
+            raise ValueError("it is no state")
