@@ -173,7 +173,8 @@ async def _stop_if_asked(running: Running, *, task_status: TaskStatus[None]) -> 
 
 async def _keep_output(running: Running, log: LogWriter) -> None:
     async def keep(name: StreamName, stream: ByteReceiveStream | None) -> None:
-        assert stream is not None
+        if stream is None:  # a terminal is one for both
+            return
         try:
             async for chunk in stream:
                 log.write(name, chunk)
