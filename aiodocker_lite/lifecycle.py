@@ -13,7 +13,8 @@ import anyio
 from anyio import to_thread
 
 from aiodocker_lite.errors import ContainerNotRunning, ContainerRunning, NoLog, NoSuchContainer
-from aiodocker_lite.runtime.pids import hears, opened, send, signal_number
+from aiodocker_lite.options import signal_number
+from aiodocker_lite.runtime.pids import hears, opened, send
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
 from aiodocker_lite.store.locks import wait_until_free
@@ -38,7 +39,7 @@ async def wait(container: Container) -> int:
 
 async def kill(container: Container, signal: str) -> None:
     """Send a signal to a container's first process. Raises ContainerNotRunning, InvalidOption."""
-    number = signal_number(signal)
+    number = signal_number(signal, "--signal")
     state = await _begun(container)
     with opened(state.pid, state.start_ticks) as pidfd:
         if pidfd is None or not container.running:

@@ -24,7 +24,7 @@ INIT = "aiodocker-lite.init"
 """The annotation of one that wants a process 1 before its command."""
 
 
-def signal_number(name: str) -> int:
+def signal_number(name: str, option: str = "--stop-signal") -> int:
     """The number of ``SIGTERM``, ``term``, ``15`` or ``SIGRTMIN+3``. Raises InvalidOption."""
     word = name.upper().removeprefix("SIG")
     base, plus, more = word.partition("+")
@@ -35,7 +35,7 @@ def signal_number(name: str) -> int:
     else:
         number = 0
     if not 1 <= number <= signal.SIGRTMAX:
-        raise InvalidOption("--stop-signal", f"there is no signal '{name}'")
+        raise InvalidOption(option, f"there is no signal '{name}'")
     return number
 
 

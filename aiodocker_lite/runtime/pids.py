@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from aiodocker_lite.errors import InvalidOption
-
 
 def start_ticks(pid: int) -> int:
     """When a process began, by field 22 of its stat (proc_pid_stat(5)); 0 if it is gone."""
@@ -54,17 +52,3 @@ def hears(pid: int, number: int) -> bool:
         return True
     heard = int(status["SigCgt"], 16) | int(status["SigBlk"], 16)
     return bool(heard >> (number - 1) & 1)
-
-
-def signal_number(text: str, option: str = "--signal") -> int:
-    """A signal by number or name, such as ``9``, ``KILL``, ``SIGKILL`` or ``RTMIN+3``. Raises InvalidOption."""
-    name, plus, more = text.upper().removeprefix("SIG").partition("+")
-    found = signal.Signals.__members__.get(f"SIG{name}")
-    number = int(text) if text.isascii() and text.isdigit() else int(found or 0)
-    if plus and name == "RTMIN" and more.isascii() and more.isdigit():
-        number += int(more)
-    elif plus:
-        number = 0
-    if not 0 < number <= signal.SIGRTMAX:
-        raise InvalidOption(option, f"'{text}' is no signal")
-    return number

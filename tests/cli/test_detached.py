@@ -76,7 +76,7 @@ def test_a_detached_container_runs_by_itself(here: Adl, names: Names) -> None:
     assert Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sh\0-c\0")
 
     waiting = here("kill", "-s", "0x", "one")
-    assert (waiting.code, waiting.sentence) == (1, "invalid value for --signal: '0x' is no signal")
+    assert (waiting.code, waiting.sentence) == (1, "invalid value for --signal: there is no signal '0x'")
     asked = here("stop", "one")
     assert (asked.code, asked.out, asked.err) == (0, "one\n", "")
     logs = here("logs", "one")
