@@ -240,6 +240,14 @@ def test_input_can_be_kept_open(here: Adl, names: Names) -> None:
     assert here("ps", "--format", "{{.Names}}").out == "open\n"
 
 
+def test_a_terminal_can_be_detached(here: Adl, names: Names) -> None:
+    """What is written on it is kept as a terminal shows it."""
+    here("run", "-dqt", "--name", "one", names.box, "sh", "-c", "echo up; exec sleep 1000")
+    assert here("ps", "--format", "{{.Names}}").out == "one\n"
+    here("stop", "one")
+    assert here("logs", "one").out == "up\r\n"
+
+
 # --- logs ----------------------------------------------------------------------------------
 
 
