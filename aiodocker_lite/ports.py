@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -58,6 +57,8 @@ def _split_address(rest: str, text: str) -> tuple[str, str]:
     else:
         return "", rest
     if address:
+        import ipaddress  # not at the top: it takes 3 ms, and few name an address
+
         try:
             address = str(ipaddress.ip_address(address))
         except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from aiodocker_lite import events, subids
 from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
+from aiodocker_lite.connect import plan_network, sweep_networks
 from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage, StoreError
 from aiodocker_lite.events import Progress
 from aiodocker_lite.exec import execute
@@ -27,7 +28,6 @@ from aiodocker_lite.options import ExecOptions, RunOptions, Streams
 from aiodocker_lite.runtime.cgroups import PREFIX, sweep_all
 from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
 from aiodocker_lite.runtime.launch import Target, launch
-from aiodocker_lite.runtime.network import write_network_files
 from aiodocker_lite.runtime.pids import start_ticks
 from aiodocker_lite.runtime.process import ContainerProcess
 from aiodocker_lite.runtime.terminal import Terminal
@@ -179,32 +179,39 @@ async def resume(
         volumes = await provide_volumes(container, layers, store, owners)
     default = os.uname().nodename if options.uts == "host" else container.id[:12]
     hostname = chosen_hostname(options, default)
+    wiring = plan_network(container, hostname, store, ladder)
     spec = build_spec(
         ImageConfig(b"", container.image_id, container.platform, container.layers, container.defaults),
         container.arguments,
         options,
         rootfs=plan.root,
         hostname=hostname,
-        files=write_network_files(container.path, hostname, options),
+        files=wiring.files(),
         volumes=volumes,
         name=f"{PREFIX}{container.id}",
         uid_map=ladder.uid_map,
         gid_map=ladder.gid_map,
         terminal=options.terminal,
+        network=wiring.namespaces,
     )
     if options.terminal and streams.size:
         lines, columns = streams.size
         spec["process"]["consoleSize"] = {"height": lines, "width": columns}
-    async with launch(
-        spec,
-        plan,
-        ladder.rung,
-        resolve_user=partial(resolve_user, more=options.groups),
-        grace=_grace(options.stop_timeout),
-        stdin=streams.stdin,
-        stdout=streams.stdout,
-        stderr=streams.stderr,
-    ) as process:
+    await sweep_networks(store, progress)
+    async with (
+        AsyncExitStack() as network,
+        launch(
+            spec,
+            plan,
+            ladder.rung,
+            resolve_user=partial(resolve_user, more=options.groups),
+            grace=_grace(options.stop_timeout),
+            stdin=streams.stdin,
+            stdout=streams.stdout,
+            stderr=streams.stderr,
+            connect=partial(wiring.connect, network),
+        ) as process,
+    ):
         with _kept(container, "runs", progress):
             store.containers.write_running(container, process.pid, start_ticks(process.pid))
         yield Running(container, process, Bundle(ladder.rung, plan.root, spec))

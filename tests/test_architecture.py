@@ -32,7 +32,7 @@ ROOMS = {
     "trace",
 }
 CONDUCTORS = {
-    "pull", "load", "save", "bring", "owners", "run", "exec", "volumes", "remove", "check", "mend", "prune", "fit",
+    "pull", "load", "save", "bring", "owners", "run", "exec", "connect", "volumes", "remove", "check", "mend", "prune", "fit",
     "monitor", "lifecycle", "transfer",
 }  # fmt: skip
 MAY_IMPORT = {

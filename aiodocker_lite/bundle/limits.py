@@ -49,10 +49,12 @@ def _rlimit(text: str, number: str) -> int:
     return int(number)
 
 
-def sysctls_of(options: RunOptions) -> dict[str, str]:
+def sysctls_of(options: RunOptions, *, has_network: bool) -> dict[str, str]:
     """`linux.sysctl`: only what a namespace of the container has for itself. Raises InvalidOption."""
     for name in options.sysctls:
         if name.startswith("net."):
+            if has_network:
+                continue
             raise InvalidOption("--sysctl", f"'{name}' would change the host, whose network this is")
         if not _IPC_SYSCTLS.fullmatch(name) or options.ipc == "host":
             raise InvalidOption("--sysctl", f"'{name}' is not in a namespace of its own")

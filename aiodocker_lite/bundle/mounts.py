@@ -40,13 +40,15 @@ def mounts_of(
     devices: Iterable[Device],
     uid_map: IdMap,
     gid_map: IdMap,
+    *,
+    has_network: bool,
 ) -> list[dict[str, Any]]:
     """Kernel file systems, generated files, then what the user wants: a target's parent before it.
 
     `volumes` says where each volume is, by its target; `devices` are bound, where nodes cannot be made.
     Raises InvalidOption.
     """
-    kernel = _kernel_mounts(options, bool(uid_map), gid_map)
+    kernel = _kernel_mounts(options, bool(uid_map), gid_map, has_network=has_network)
     mounts = {mount["destination"]: mount for mount in kernel}
     for target, source in files.items():
         mounts[target] = _bind(target, str(source), ["rbind", "rprivate", "nosuid", "nodev"])
@@ -92,7 +94,9 @@ def _tmpfs_options(given: Iterable[str], access: str) -> list[str]:
     return [option for option in found.values() if option not in ("suid", "exec", "dev")]
 
 
-def _kernel_mounts(options: RunOptions, in_user_namespace: bool, gid_map: IdMap) -> Iterable[dict[str, Any]]:
+def _kernel_mounts(
+    options: RunOptions, in_user_namespace: bool, gid_map: IdMap, *, has_network: bool
+) -> Iterable[dict[str, Any]]:
     access = "rw" if options.privileged else "ro"
     yield _mount("/proc", "proc", _QUIET)
     yield _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"])
@@ -108,7 +112,7 @@ def _kernel_mounts(options: RunOptions, in_user_namespace: bool, gid_map: IdMap)
         size = f"size={options.shm_size or _SHM_SIZE}"
         yield _mount("/dev/shm", "tmpfs", [*_QUIET, "mode=1777", size], "shm")
         yield _mount("/dev/mqueue", "mqueue", _QUIET)
-    if in_user_namespace:
+    if in_user_namespace and not has_network:
         # The kernel gives a new sysfs only to the owner of the network namespace.
         yield _bind("/sys", "/sys", ["rbind", "rprivate", *_QUIET, access])
     else:

@@ -40,6 +40,7 @@ def build_spec(
     volumes: Mapping[str, Path] | None = None,
     name: str = "",
     terminal: bool = False,
+    network: Sequence[Mapping[str, str]] = (),
     uid_map: IdMap = (),
     gid_map: IdMap = (),
 ) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def build_spec(
 
     `hostname` is used where the options name none; `files` are bound over the image's, such as
     ``/etc/hosts``; `volumes` are the directories of volumes by their targets; `name` is what its
-    control groups are called. With maps there is a user namespace. `process.user` holds the user as
+    control groups are called; `network` has namespaces other than the container's usual. With maps there is a user namespace. `process.user` holds the user as
     text under ``username``, and root's numbers until somebody has looked into the image's passwd.
     Raises InvalidOption, NoCommand, InvalidManifest.
     """
@@ -62,9 +63,15 @@ def build_spec(
         "root": {"path": str(rootfs), "readonly": options.read_only},
         "process": _process(config, command, options, chosen, hostname, terminal),
         "mounts": mounts_of(
-            options, files or {}, volumes or {}, devices if uid_map else (), uid_map, gid_map
+            options,
+            files or {},
+            volumes or {},
+            devices if uid_map else (),
+            uid_map,
+            gid_map,
+            has_network=bool(network),
         ),
-        "linux": _linux(options, name, chosen, devices, uid_map, gid_map),
+        "linux": _linux(options, name, chosen, devices, network, uid_map, gid_map),
         "annotations": {key: value for key, value in annotations.items() if value},
     }
     if options.uts != "host":
@@ -125,6 +132,7 @@ def _linux(
     name: str,
     chosen: Iterable[str],
     devices: list[Device],
+    network: Sequence[Mapping[str, str]],
     uid_map: IdMap,
     gid_map: IdMap,
 ) -> dict[str, Any]:
@@ -138,11 +146,14 @@ def _linux(
     }
     if uid_map:
         linux["namespaces"].insert(0, {"type": "user"})
+    others = {space["type"]: dict(space) for space in (*linux["namespaces"], *network)}
+    linux["namespaces"] = list(others.values())
+    if uid_map:
         linux["uidMappings"] = mappings(uid_map)
         linux["gidMappings"] = mappings(gid_map)
     if devices and not uid_map:
         linux["devices"] = [device.node for device in devices]
-    if sysctls := sysctls_of(options):
+    if sysctls := sysctls_of(options, has_network="network" in others):
         linux["sysctl"] = sysctls
     if seccomp := security_of(options, chosen)[1]:
         linux["seccomp"] = seccomp

@@ -17,6 +17,7 @@ import typer
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.mount import Mount
 from aiodocker_lite.options import RunOptions, signal_number
+from aiodocker_lite.ports import Port
 
 T = TypeVar("T")
 
@@ -81,6 +82,8 @@ _OPTIONS: dict[str, Any] = {
     "ipc": _one("--ipc", metavar="host|private", help="Whose shared memory and message queues."),
     "uts": _one("--uts", metavar="host|private", help="Whose host name."),
     "pid": _one("--pid", metavar="private", help="Whose processes are seen: only its own."),
+    "network": _one("--network", "--net", metavar="MODE", help="host, none, private or container:NAME."),
+    "publish": _many("--publish", "-p", metavar="[[IP:]PORT:]PORT[/udp]", help="A port of the container on this machine."),
     "require_isolation": _switch("--require-isolation", help="Refuse to run with less than all namespaces."),
 }  # fmt: skip
 
@@ -126,6 +129,8 @@ class Given:
             dns_options=_all(given["dns_option"]),
             remove=remove,
             terminal=terminal,
+            network=given["network"] or None,
+            publish=tuple(port for text in given["publish"] or () for port in Port.parse(text)),
             init=given["init"],
             stop_signal=given["stop_signal"] or None,
             stop_timeout=_number("--stop-timeout", given["stop_timeout"]),

@@ -3,10 +3,3 @@
 Each of `cni`, `slirp` and `pasta` connects a network namespace that is there for as long as a block
 runs. Programs are taken from directories of the system only, never from PATH (X28).
 """
-
-from __future__ import annotations
-
-from aiodocker_lite.network.choice import choose as choose
-from aiodocker_lite.network.connection import Connection as Connection
-from aiodocker_lite.network.connection import Namespace as Namespace
-from aiodocker_lite.network.mode import Mode as Mode

@@ -1,28 +1,52 @@
-"""The files by which a container knows the network, when it shares the host's."""
+"""The files by which a container knows its network."""
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiodocker_lite.errors import InvalidOption, StoreUnwritable
 from aiodocker_lite.options import RunOptions
 
+NETWORK_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+_PUBLIC_RESOLVERS = ("8.8.8.8", "8.8.4.4")
+"""Docker's, for a container that cannot reach the host's own."""
 _LOCAL = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
-def write_network_files(directory: Path, hostname: str, options: RunOptions) -> dict[str, Path]:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The network that a container is in."""
+
+    is_host: bool = True
+    address: str = ""
+    """Its own, if it is known."""
+    nameservers: tuple[str, ...] = ()
+    """In the place of the host's, if there are any."""
+
+
+ON_HOST = Surroundings()
+
+
+def write_network_files(
+    directory: Path, hostname: str, options: RunOptions, around: Surroundings = ON_HOST
+) -> dict[str, Path]:
     """Write a container's hosts, hostname and resolv.conf into its directory.
 
-    Returns what is to be bound where, for `build_spec`. Names are resolved as on the host; the
-    container's own name leads to itself. Raises InvalidOption, StoreUnwritable.
+    Returns what is to be bound where, for `build_spec`. On the host's network, names are resolved as
+    on the host; the container's own name leads to itself. Raises InvalidOption, StoreUnwritable.
     """
-    hosts = _hosts(_of_host("/etc/hosts") or _LOCAL, hostname)
+    known = _of_host("/etc/hosts") if around.is_host else ""
+    hosts = _hosts(known or _LOCAL, hostname, around.address or "127.0.1.1")
+    resolver = _of_host("/etc/resolv.conf")
+    if not around.is_host:
+        resolver = _reachable(resolver, around.nameservers)
     contents = {
         "/etc/hosts": hosts + "".join(map(_added_host, options.hosts)),
         "/etc/hostname": f"{hostname}\n",
-        "/etc/resolv.conf": _resolver(_of_host("/etc/resolv.conf"), options),
+        "/etc/resolv.conf": _resolver(resolver, options),
     }
     files = {target: directory / Path(target).name for target in contents}
     try:
@@ -34,12 +58,25 @@ def write_network_files(directory: Path, hostname: str, options: RunOptions) -> 
     return files
 
 
-def _hosts(text: str, hostname: str) -> str:
+def _hosts(text: str, hostname: str, address: str) -> str:
     # The host does not know this name, for the container has its own UTS namespace.
     if any(hostname in line.partition("#")[0].split()[1:] for line in text.splitlines()):
         return text
     end = "" if text.endswith("\n") else "\n"
-    return f"{text}{end}127.0.1.1\t{hostname}\n"
+    return f"{text}{end}{address}\t{hostname}\n"
+
+
+def _reachable(text: str, nameservers: tuple[str, ...]) -> str:
+    """resolv.conf for a network of one's own, from which the host's loopback cannot be reached."""
+    lines, found = [], []
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] != ["nameserver"]:
+            lines.append(line)
+        elif len(words) > 1 and not words[1].startswith("127.") and words[1] != "::1":
+            found.append(words[1])
+    chosen = nameservers or found or _PUBLIC_RESOLVERS
+    return "".join(f"{line}\n" for line in [*lines, *(f"nameserver {address}" for address in chosen)])
 
 
 def _added_host(text: str) -> str:

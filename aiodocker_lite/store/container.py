@@ -13,10 +13,12 @@ from aiodocker_lite.manifest import RunDefaults
 from aiodocker_lite.options import RunOptions
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.records import from_json, to_json
+from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.locks import is_held
 from aiodocker_lite.store.state import ALIVE, State, read_state
 
 CONFIG = "config.json"
+_CONNECTION = "connection.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,20 @@ class Container:
     def exit_code(self) -> int | None:
         """How it ended, or None if it did not, or nobody knows."""
         return self.state.exit_code
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """How its own network was connected when it was started last: address, ports."""
+        try:
+            found = json.loads((self.path / _CONNECTION).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write_connection(self, text: str) -> None:
+        """Keep it. Raises DiskFull, StoreUnwritable."""
+        with store_errors(self.path):
+            (self.path / _CONNECTION).write_text(text)
 
     @property
     def labels(self) -> dict[str, str]:

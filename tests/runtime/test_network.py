@@ -34,7 +34,7 @@ def test_names_are_resolved_as_on_the_host(tmp_path: Path) -> None:
 )
 def test_a_name_that_is_known_is_not_added(before: str, after: str) -> None:
     """Once is enough."""
-    assert network._hosts(before, "box") == after
+    assert network._hosts(before, "box", "127.0.1.1") == after
 
 
 def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
