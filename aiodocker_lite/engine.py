@@ -29,7 +29,7 @@ from aiodocker_lite.errors import (
 )
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
-from aiodocker_lite.options import PullPolicy, RunOptions, Streams, pull_policy, text, words
+from aiodocker_lite.options import ExecOptions, PullPolicy, RunOptions, Streams, pull_policy, text, words
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Settings
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from aiodocker_lite.remove import Removed as Removed
     from aiodocker_lite.run import Running
     from aiodocker_lite.runtime.ladder import Ladder
+    from aiodocker_lite.runtime.process import ContainerProcess
     from aiodocker_lite.store.container import Container as Container
     from aiodocker_lite.store.logs import LogLine as LogLine
     from aiodocker_lite.store.state import State as State
@@ -439,6 +440,24 @@ class Engine:
     async def container(self, name: str) -> Container:
         """The container of this name, ID or beginning of an ID. Raises NoSuchContainer."""
         return await to_thread.run_sync(self.store.containers.find, text("container", name))
+
+    @asynccontextmanager
+    async def exec(
+        self,
+        name: str,
+        command: Sequence[str],
+        options: ExecOptions | None = None,
+        *,
+        streams: Streams | None = None,
+    ) -> AsyncIterator[ContainerProcess]:
+        """Start one more process in a container that runs, and have that killed when the block is left.
+
+        Raises NoSuchContainer, ContainerNotRunning, InvalidOption, RunError.
+        """
+        from aiodocker_lite.exec import execute_in
+
+        async with execute_in(await self.container(name), command, options, streams) as process:
+            yield process
 
     async def describe_container(self, name: str) -> dict[str, Any]:
         """What `docker inspect` shows of it. Raises NoSuchContainer."""

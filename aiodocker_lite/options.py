@@ -181,6 +181,8 @@ class ExecOptions:
     workdir: str | None = None
     terminal: bool = False
     """A terminal in the place of the three standard streams."""
+    privileged: bool = False
+    """With all capabilities that there are here, and without a filter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -20,13 +19,13 @@ from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
 from aiodocker_lite.connect import plan_network, sweep_networks
 from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage, StoreError
 from aiodocker_lite.events import Progress
-from aiodocker_lite.exec import execute
+from aiodocker_lite.exec import Bundle, execute, write_bundle
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.manifest import ImageConfig
 from aiodocker_lite.options import ExecOptions, RunOptions, Streams
 from aiodocker_lite.runtime.cgroups import PREFIX, sweep_all
-from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
+from aiodocker_lite.runtime.ladder import Ladder, probe
 from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.pids import start_ticks
 from aiodocker_lite.runtime.process import ContainerProcess
@@ -39,15 +38,6 @@ from aiodocker_lite.volumes import provide_volumes
 
 _DRAIN = 5.0
 """Seconds in which output must end after the process has; without a pid namespace others may hold it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """How a container was started."""
-
-    rung: Rung
-    rootfs: Path
-    spec: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +202,11 @@ async def resume(
             connect=partial(wiring.connect, network),
         ) as process,
     ):
+        bundle = Bundle(ladder.rung, plan.root, spec)
         with _kept(container, "runs", progress):
+            write_bundle(container, bundle)
             store.containers.write_running(container, process.pid, start_ticks(process.pid))
-        yield Running(container, process, Bundle(ladder.rung, plan.root, spec))
+        yield Running(container, process, bundle)
     if process.returncode is not None:
         # Whoever waits for the exit code gets it, whether it can be kept or not.
         with _kept(container, "ended", progress):

@@ -16,6 +16,7 @@ _MODULES = {
     "tag": "images",
     "rmi": "images",
     "ps": "listing",
+    "exec": "exec",
     "logs": "logs",
     "start": "containers",
     "stop": "containers",

@@ -102,15 +102,20 @@ def _row(container: Container, state: State, *, whole: bool) -> dict[str, Any]:
         "LocalVolumes": "0",
         "Mounts": ",".join(mount.source for mount in container.options.mounts if mount.source),
         "Names": container.name,
-        "Networks": "host",
+        "Networks": _network(container),
         "Platform": str(container.platform),
-        "Ports": "",
+        "Ports": ", ".join(map(str, container.ports)) if state.running else "",
         "RunningFor": ago(container.created),
         "Size": "N/A",
         "State": state.status,
         "Status": _status(state),
         "Label": lambda name: labels.get(name, ""),
     }
+
+
+def _network(container: Container) -> str:
+    options = container.options
+    return options.network or ("private" if options.publish else "host")
 
 
 def _status(state: State) -> str:

@@ -118,7 +118,7 @@ class Given:
             signal_number(given["stop_signal"])
         return RunOptions(
             **single,
-            env=_variables("--env", given["env_file"], given["env"], _variable),
+            env=environment(given["env_file"], given["env"]),
             labels=_variables("--label", given["label_file"], given["label"], _label),
             mounts=mounts,
             groups=_all(given["group_add"]),
@@ -209,6 +209,11 @@ def cidfile(path: str | None) -> Iterator[Callable[[str], None]]:
 
 
 # --- words and numbers -----------------------------------------------------------------------
+
+
+def environment(files: Iterable[str] | None, given: Iterable[str] | None) -> dict[str, str]:
+    """Of `--env-file` and `--env`. Raises InvalidOption."""
+    return _variables("--env", files, given, _variable)
 
 
 def _variables(

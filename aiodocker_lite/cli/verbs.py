@@ -33,7 +33,7 @@ def build(modules: Mapping[str, str]) -> TyperGroup:
     for verb, name in modules.items():
         module = import_module(f"aiodocker_lite.cli.{name}")
         # Everything after the image belongs to the container, and after a command to that.
-        settings = {"allow_interspersed_args": verb not in ("run", "unshare")}
+        settings = {"allow_interspersed_args": verb not in ("run", "exec", "unshare")}
         app.command(verb, cls=Verb, context_settings=settings)(getattr(module, verb))
     group = get_command(app)
     assert isinstance(group, TyperGroup)

@@ -20,7 +20,7 @@ from anyio import to_thread
 
 from aiodocker_lite.errors import NetworkFailed
 from aiodocker_lite.network.connection import Connection, Namespace
-from aiodocker_lite.network.free import with_free_ports
+from aiodocker_lite.network.free import held_ports
 from aiodocker_lite.ports import Port
 
 _DIRECTORIES = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
@@ -59,21 +59,22 @@ async def connected(
     directory: str, namespace: Namespace, ports: tuple[Port, ...]
 ) -> AsyncIterator[Connection]:
     """Connect while the block runs. Raises NetworkFailed."""
-    chosen = tuple(with_free_ports(ports))
     note = namespace.place / f"{namespace.id}.json"
-    plans = [_BRIDGE, {**_PORTS, "runtimeConfig": {"portMappings": [_mapping(port) for port in chosen]}}]
-    await to_thread.run_sync(_write, note, json.dumps({"directory": directory, "plans": plans}))
-    try:
-        await _let_through()
-        result: dict[str, Any] | None = None
-        for plan in plans if chosen else plans[:1]:
-            more = {"prevResult": result} if result else {}
-            result = await _call(directory, "ADD", plan | more, namespace.id, namespace.path)
-        assert result is not None
-        yield Connection(result["ips"][0]["address"].partition("/")[0], chosen)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _take_back(note)
+    # Rules of a firewall hold no port: somebody else could listen on it, and hear nothing.
+    with held_ports(ports) as chosen:
+        mappings = {"portMappings": [_mapping(port) for port in chosen]}
+        plans = [_BRIDGE, *([{**_PORTS, "runtimeConfig": mappings}] if chosen else [])]
+        await to_thread.run_sync(_write, note, json.dumps({"directory": directory, "plans": plans}))
+        try:
+            await _let_through()
+            result: dict[str, Any] = {}
+            for plan in plans:
+                more = {"prevResult": result} if result else {}
+                result = await _call(directory, "ADD", plan | more, namespace.id, namespace.path)
+            yield Connection(result["ips"][0]["address"].partition("/")[0], chosen)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _take_back(note)
 
 
 async def sweep(place: Path, is_alive: Callable[[str], bool]) -> None:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from aiodocker_lite.network.connection import Connection, Namespace
-from aiodocker_lite.network.free import with_free_ports
+from aiodocker_lite.network.free import free_ports
 from aiodocker_lite.network.ready import wait_until_ready
 from aiodocker_lite.ports import Port
 
@@ -25,7 +25,7 @@ _SETPRIV = "/usr/bin/setpriv"
 @asynccontextmanager
 async def connected(program: str, namespace: Namespace, ports: tuple[Port, ...]) -> AsyncIterator[Connection]:
     """Connect while the block runs. Raises NetworkFailed."""
-    chosen = tuple(with_free_ports(ports))
+    chosen = free_ports(ports)
     with tempfile.TemporaryDirectory(prefix="adl-") as place:
         # It writes its number when all is done.
         fifo = f"{place}/ready"

@@ -19,7 +19,7 @@ from anyio.abc import Process
 
 from aiodocker_lite.errors import NetworkFailed
 from aiodocker_lite.network.connection import Connection, Namespace
-from aiodocker_lite.network.free import with_free_ports
+from aiodocker_lite.network.free import free_ports
 from aiodocker_lite.network.ready import wait_until_ready
 from aiodocker_lite.ports import Port
 
@@ -57,7 +57,7 @@ async def connected(program: str, namespace: Namespace, ports: tuple[Port, ...])
                 os.close(leave)
                 stack.callback(os.close, alive)
             await wait_until_ready("slirp4netns", process, ready)
-            chosen = tuple(with_free_ports(ports))
+            chosen = free_ports(ports)
             for port in chosen:
                 await _forward(socket, port)
             yield Connection(_ADDRESS, chosen, (_RESOLVER,))

@@ -31,6 +31,8 @@ from aiodocker_lite.runtime.terminal import Terminal
 
 _INIT = "from aiodocker_lite.runtime.init import main; main(*map(int, sys.argv[1:]))"
 _FRAME_MAX = 2 << 20
+_PATIENCE = 2.0
+"""Seconds in which a process that has failed must be gone."""
 _FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 _KERNELS = ("/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
 _CREDENTIALS = struct.Struct("iII")
@@ -166,7 +168,7 @@ async def _running(
         talk = _Conversation(ours)
         with theirs:
             process = await _spawn(job, theirs, **streams)
-        async with _killed_on_error(process):
+        async with _killed_on_error(process, ours, _PATIENCE if "target" in job else 0):
             container = await _begin(talk, process, spec, resolve_user, connect)
     try:
         yield container
@@ -268,8 +270,12 @@ async def _spawn(
 
 
 @asynccontextmanager
-async def _killed_on_error(process: Process) -> AsyncIterator[None]:
-    """Kill what did not become a container; whatever it forked dies with it."""
+async def _killed_on_error(process: Process, ours: socket.socket, patience: float) -> AsyncIterator[None]:
+    """Kill what did not become a container; whatever it forked dies with it.
+
+    With `patience`, it may end by itself, now that nobody talks to it: what has joined a container is
+    buried by its own parent, while in there it may be that nobody does it.
+    """
     # Not `process.kill()`: it would take the exit status of one that is dead already, and leave
     # the event loop, which is to wait for it, with a warning.
     pidfd = _pidfd_of(process)
@@ -277,6 +283,9 @@ async def _killed_on_error(process: Process) -> AsyncIterator[None]:
         yield
     except BaseException:
         with anyio.CancelScope(shield=True):
+            ours.close()
+            with anyio.move_on_after(patience):
+                await process.wait()
             if pidfd is not None:
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)

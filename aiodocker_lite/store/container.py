@@ -12,6 +12,7 @@ from aiodocker_lite.errors import InvalidManifest, StoreUnreadable
 from aiodocker_lite.manifest import RunDefaults
 from aiodocker_lite.options import RunOptions
 from aiodocker_lite.platforms import Platform
+from aiodocker_lite.ports import Port
 from aiodocker_lite.records import from_json, to_json
 from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.locks import is_held
@@ -76,6 +77,11 @@ class Container:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """Its ports that are the host's too, with the numbers that were chosen."""
+        return tuple(from_json(Port, port) for port in self.connection.get("ports", ()))
 
     def write_connection(self, text: str) -> None:
         """Keep it. Raises DiskFull, StoreUnwritable."""
