@@ -44,9 +44,9 @@ def exec(
         str | None, typer.Option("--workdir", "-w", metavar="DIR", help="The directory to begin in.")
     ] = None,
 ) -> int:
-    """Run a command in a container that runs, and exit with its exit code.
+    """Run one more command in a container.
 
-    It ends with the container, and with this command. Exit codes: 126 if it cannot be executed, 127 if it
+    It ends with the container, and with this one. Exit codes: 126 if it cannot be executed, 127 if it
     was not found, 128+n if signal n ended it, and otherwise its own.
     """
     options = ExecOptions(

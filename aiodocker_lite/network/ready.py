@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import anyio
 from anyio.abc import Process
 
@@ -26,7 +28,7 @@ async def wait_until_ready(program: str, process: Process, ready: int) -> None:
         tasks.cancel_scope.deadline = anyio.current_time() + _PATIENCE
         tasks.start_soon(listen)
         await anyio.wait_readable(ready)
-        is_ready = True
+        is_ready = os.read(ready, 1) != b""
         tasks.cancel_scope.cancel()
     if not is_ready:
         lines = [line for line in said.decode(errors="replace").splitlines() if "syslog" not in line]

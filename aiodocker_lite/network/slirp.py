@@ -36,9 +36,10 @@ async def connected(program: str, namespace: Namespace, ports: tuple[Port, ...])
     with tempfile.TemporaryDirectory(prefix="adl-") as place:
         socket = Path(place, "socket")
         command = [
-            program, "--configure", "--mtu=65520", "--disable-host-loopback", "--enable-sandbox",
+            program, "--configure", "--mtu=65520", "--disable-host-loopback",
+            # It cannot leave a user's rights behind, which are few.
+            f"--userns-path=/proc/{namespace.pid}/ns/user" if namespace.is_of_user else "--enable-sandbox",
             f"--ready-fd={tell_ready}", f"--exit-fd={leave}", f"--api-socket={socket}", "--netns-type=path",
-            *([f"--userns-path=/proc/{namespace.pid}/ns/user"] if namespace.is_of_user else []),
             namespace.path, "eth0",
         ]  # fmt: skip
         async with AsyncExitStack() as stack:

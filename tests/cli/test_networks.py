@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.commands import Adl, Names, command, environment
+from tests.fakes.commands import Adl, Done, Names, command, environment, run_command
 from tests.fakes.processes import program
 
 WAITING = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
@@ -170,3 +173,53 @@ def test_inspect_knows_the_connection(here: Adl, names: Names) -> None:
     assert here("run", "-d", "-q", "--name", "c", "--network", "private", names.box, *WAITING).code == 0
     found = json.loads(here("inspect", "c").out)[0]
     assert found["Name"] == "/c"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("network", ["slirp4netns", "pasta"])
+def test_an_ordinary_user_has_private_networks_too(
+    names: Names, tmp_path_factory: pytest.TempPathFactory, network: str
+) -> None:
+    """With an address, a way in and a sharer; and nothing is left of the program that makes it."""
+    program(network)
+    if os.geteuid() != 0:
+        pytest.skip("needs uid 0, to become another")
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place)
+        home.chmod(0o777)
+        os.mknod(home / "tun", 0o666 | stat.S_IFCHR, os.makedev(10, 200))
+        (home / "tun").chmod(0o666)  # in spite of the umask, and as udev makes it
+        script = 'mount --bind "$0" /dev/net/tun; exec "$@"'
+        prefix = ["unshare", "--mount", "sh", "-c", script, str(home / "tun"), sys.executable]
+        prefix += [
+            str(Path(__file__).parents[1] / "runtime" / "cage.py"),
+            "ordinary-user:nobody:200000:65536",
+        ]
+
+        def adl(*words: str) -> Done:
+            return run_command([*prefix, *command(home / "store", *words)], environment(home))
+
+        busybox = f"{program('busybox')}:/bin/busybox:ro"
+        (home / "index.html").write_text("here I am")
+        assert adl("pull", "-q", names.box).code == 0
+        serve = ("sh", "-c", "busybox httpd -f -h /web -p 80")
+        mounts = ("-v", busybox, "-v", f"{home}:/web:ro")
+        done = adl(
+            "run", "-d", "-q", "--name", "web", "--network", network, "-p", "80", *mounts, names.box, *serve
+        )
+        assert done.code == 0, done.err
+        port = adl("ps", "--format", "{{.Ports}}").out.partition("->")[0].rpartition(":")[2]
+        assert curl(f"http://127.0.0.1:{port}/index.html") == "here I am"
+        fetch = ("busybox", "wget", "-qO-", "http://127.0.0.1/index.html")
+        shared = adl("run", "--rm", "-q", "--network", "container:web", "-v", busybox, names.box, *fetch)
+        assert (shared.out, shared.err) == ("here I am", "")
+        assert adl("exec", "web", *fetch).out == "here I am"
+        assert adl("rm", "-f", "web").code == 0
+    assert not [found for found in Path("/proc").glob("[0-9]*/cmdline") if place.encode() in read(found)]
+
+
+def read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:  # gone meanwhile
+        return b""
