@@ -28,8 +28,13 @@ async def wait_until_ready(program: str, process: Process, ready: int) -> None:
         tasks.cancel_scope.deadline = anyio.current_time() + _PATIENCE
         tasks.start_soon(listen)
         await anyio.wait_readable(ready)
-        is_ready = os.read(ready, 1) != b""
-        tasks.cancel_scope.cancel()
+        is_ready = bool(os.read(ready, 1))
+        if is_ready:  # and not the end of what it would have written to
+            tasks.cancel_scope.cancel()
     if not is_ready:
-        lines = [line for line in said.decode(errors="replace").splitlines() if "syslog" not in line]
+        lines = [
+            line
+            for line in said.decode(errors="replace").splitlines()
+            if "syslog" not in line and "child failed" not in line
+        ]
         raise NetworkFailed(program, (lines or ["it did not get ready"])[-1].strip())

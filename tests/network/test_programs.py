@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from aiodocker_lite.errors import NetworkFailed, NetworkUnavailable
 from aiodocker_lite.network import cni, slirp
 from aiodocker_lite.network.choice import Connect, choose, find_program
+from aiodocker_lite.network.ready import wait_until_ready
 from aiodocker_lite.ports import Port
 from tests.fakes.processes import program
 from tests.network.conftest import fetch, inside, namespace, web_server
@@ -120,3 +122,14 @@ def test_a_way_that_is_not_here_is_one_sentence() -> None:
         choose("pasta", privileged=True)
     assert find_program("sh") in ("/bin/sh", "/usr/bin/sh")
     assert find_program("no-such-program") is None
+
+
+async def test_a_program_that_ends_early_is_not_ready() -> None:
+    """The end of a pipe is no message: its last words are the reason."""
+    ready, tell_ready = os.pipe()
+    words = [sys.executable, "-c", f"import os, sys; os.close({tell_ready}); sys.exit('no such device')"]
+    with os.fdopen(ready):
+        async with await anyio.open_process(words, pass_fds=(tell_ready,)) as process:
+            os.close(tell_ready)
+            with pytest.raises(NetworkFailed, match="no such device"):
+                await wait_until_ready("it", process, ready)
