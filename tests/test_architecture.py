@@ -39,7 +39,7 @@ MAY_IMPORT = {
     **dict.fromkeys(WORDS, WORDS),
     **{room: WORDS | {room} for room in ROOMS},
     **dict.fromkeys(CONDUCTORS, WORDS | ROOMS | CONDUCTORS),
-    "engine": WORDS | ROOMS | CONDUCTORS,
+    "engine": WORDS | ROOMS | CONDUCTORS | {"engine"},
     "cli": WORDS | {"engine", "trace", "cli", "__version__"},
     "testing": WORDS | {"testing"},
 }
