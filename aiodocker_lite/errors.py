@@ -713,6 +713,16 @@ class IsolationUnavailable(RunError):
     message = "isolation '{rung}' is not available here: {cause}"
 
 
+class RuntimeUnavailable(RunError):
+    """The runtime that was asked for is not here, or cannot be used."""
+
+    runtime: str
+    reason: str
+
+    slug = "runtime-unavailable"
+    message = "the runtime {runtime} cannot be used: {reason}"
+
+
 class NetworkUnavailable(RunError):
     """Nothing here can make a network of its own for a container."""
 

@@ -130,10 +130,12 @@ class RunOptions:
     pids_limit: int | None = None
     require_isolation: bool = False
     """Refuse to run with less isolation than all namespaces."""
+    runtime: str | None = None
+    """``native``, ``crun``, ``runc``, ``youki`` or the absolute path of one of them; None is native."""
 
     def __post_init__(self) -> None:
         for option in (
-            "user", "workdir", "hostname", "domainname", "name", "stop_signal", "ipc", "uts", "pid", "cpuset_cpus",
+            "user", "workdir", "hostname", "domainname", "name", "stop_signal", "ipc", "uts", "pid", "runtime", "cpuset_cpus",
             "cpuset_mems",
         ):  # fmt: skip
             if (given := getattr(self, option)) is not None:

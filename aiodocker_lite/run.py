@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
@@ -35,6 +36,9 @@ from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
 from aiodocker_lite.users import resolve_user
 from aiodocker_lite.volumes import provide_volumes
+
+if TYPE_CHECKING:
+    from aiodocker_lite.runtime.oci import Backend
 
 _DRAIN = 5.0
 """Seconds in which output must end after the process has; without a pid namespace others may hold it."""
@@ -187,6 +191,7 @@ async def resume(
     if options.terminal and streams.size:
         lines, columns = streams.size
         spec["process"]["consoleSize"] = {"height": lines, "width": columns}
+    backend = await find_backend(options.runtime)
     await sweep_networks(store, progress)
     async with (
         AsyncExitStack() as network,
@@ -200,6 +205,7 @@ async def resume(
             stdout=streams.stdout,
             stderr=streams.stderr,
             connect=partial(wiring.connect, network),
+            backend=backend,
         ) as process,
     ):
         bundle = Bundle(ladder.rung, plan.root, spec)
@@ -227,6 +233,15 @@ def _grace(timeout: int | None) -> float:
     if timeout is None:
         return 10.0
     return math.inf if timeout < 0 else float(timeout)
+
+
+async def find_backend(name: str | None) -> Backend | None:
+    """The runtime of this name; None is our own. Raises InvalidOption, RuntimeUnavailable."""
+    if name in (None, "native"):
+        return None
+    from aiodocker_lite.runtime import oci
+
+    return await to_thread.run_sync(oci.find_backend, name)
 
 
 def find_ladder(store: Store, options: RunOptions, progress: Progress) -> Ladder:

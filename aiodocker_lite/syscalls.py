@@ -273,6 +273,11 @@ def prctl(option: int, *arguments: int) -> int:
     return _checked(_libc.prctl(option, *words))
 
 
+def trace_me() -> None:
+    """Have this process stopped when it executes a program, for its parent to decide (ptrace(2))."""
+    _checked(_libc.ptrace(0, 0, None, None))
+
+
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set this thread's capabilities, each a mask of 64 bits (capset(2))."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)

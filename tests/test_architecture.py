@@ -15,7 +15,7 @@ import aiodocker_lite
 PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
-    "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports", "records",
+    "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports", "programs", "records",
 }  # fmt: skip
 ROOMS = {
     "registry",
@@ -64,6 +64,7 @@ OFF_THE_LOOP = WORDS | {"layer", "archive", "users", "bundle", "snapshot", "trac
 ON_THE_LOOP = {"layer/pool.py"}
 CHILD = {f"runtime/{path.name}" for path in (PACKAGE / "runtime").glob("*.py")} - {
     "runtime/launch.py",
+    "runtime/oci.py",
     "runtime/process.py",
     "runtime/terminal.py",
 }

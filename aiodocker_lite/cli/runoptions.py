@@ -85,6 +85,7 @@ _OPTIONS: dict[str, Any] = {
     "network": _one("--network", "--net", metavar="MODE", help="host, none, private or container:NAME."),
     "publish": _many("--publish", "-p", metavar="[[IP:]PORT:]PORT[/udp]", help="A port of the container on this machine."),
     "require_isolation": _switch("--require-isolation", help="Refuse to run with less than all namespaces."),
+    "runtime": _one("--runtime", metavar="NAME", help="native, crun, runc, youki or a path."),
 }  # fmt: skip
 
 
@@ -153,6 +154,7 @@ class Given:
             cpu_quota=_number("--cpu-quota", given["cpu_quota"]),
             pids_limit=_number("--pids-limit", given["pids_limit"]),
             require_isolation=given["require_isolation"],
+            runtime=given["runtime"],
         )
 
 

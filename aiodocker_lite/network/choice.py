@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from pathlib import Path
 
 from aiodocker_lite.errors import NetworkUnavailable
 from aiodocker_lite.network import cni, pasta, slirp
 from aiodocker_lite.network.connection import Connection, Namespace
 from aiodocker_lite.ports import Port
+from aiodocker_lite.programs import find_program
 
 Connect = Callable[[Namespace, tuple[Port, ...]], AbstractAsyncContextManager[Connection]]
-_PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 def choose(wanted: str = "", *, privileged: bool) -> Connect:
@@ -27,13 +25,6 @@ def choose(wanted: str = "", *, privileged: bool) -> Connect:
         if wanted in ("", name) and (program := find_program(name)):
             return partial(connected, program)
     raise NetworkUnavailable(_missing(wanted, privileged=privileged))
-
-
-def find_program(name: str) -> str | None:
-    """Where a program of the system is, or None."""
-    return next(
-        (str(Path(place, name)) for place in _PROGRAMS if os.access(f"{place}/{name}", os.X_OK)), None
-    )
 
 
 def _missing(wanted: str, *, privileged: bool) -> str:

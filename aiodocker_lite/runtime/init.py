@@ -65,6 +65,8 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
     own = {space["type"]: space for space in job["spec"]["linux"]["namespaces"]}
     if "network" in own:
         from aiodocker_lite.runtime import loopback
+    if "runtime" in job:
+        from aiodocker_lite.runtime import handover
     # What is imported from here on would be the image's, sooner or later.
     sys.path.clear()
     sys.meta_path.clear()
@@ -90,6 +92,8 @@ def _start(job: dict[str, Any], engine: Engine) -> NoReturn:
         with step("creating a pid namespace"):
             syscalls.unshare(syscalls.CLONE_NEWPID)
         _fork_and_wait(engine)
+        if "runtime" in job:
+            handover.hand_over(job, engine)
         with step("creating a pid namespace"):
             syscalls.unshare(syscalls.CLONE_NEWPID)
     parent = _fork_and_wait(engine, adopts=not _has_namespaces(job))

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio import to_thread
@@ -28,6 +28,9 @@ from aiodocker_lite.runtime.ladder import Rung
 from aiodocker_lite.runtime.process import ContainerProcess
 from aiodocker_lite.runtime.seccomp import filter_of
 from aiodocker_lite.runtime.terminal import Terminal
+
+if TYPE_CHECKING:
+    from aiodocker_lite.runtime.oci import Backend
 
 _INIT = "from aiodocker_lite.runtime.init import main; main(*map(int, sys.argv[1:]))"
 _FRAME_MAX = 2 << 20
@@ -133,18 +136,22 @@ async def launch(
     stderr: Stdio = None,
     connect: Connect = _leave_alone,
     grace: float = 10.0,
+    backend: Backend | None = None,
 ) -> AsyncIterator[ContainerProcess]:
     """Start the process of a runtime spec on this rung of the ladder; the block begins once it executes.
 
     `resolve_user` is asked with the text of ``process.user.username`` and the image's passwd and
     group. `connect` is called with the number of a process in a network namespace that was made for the
     spec, before anything executes. A spec that wants a terminal gets one in the place of all three streams.
+    With a `backend`, that other runtime makes the container.
     When the block is left and the process has not ended: its stop signal, `grace` seconds,
     SIGKILL. Nothing outlives the engine, even if that is killed.
     Raises LimitsUnavailable, SetupFailed, CommandNotFound, CommandNotExecutable, InvalidOption, and what
     `resolve_user` raises.
     """
     job = _job(spec, rootfs, rung)
+    if backend:
+        job["runtime"] = _runtime(spec, rootfs, rung, backend)
     streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     with cgroups.limited(spec) as job["cgroups"]:
         async with _running(job, spec, resolve_user, connect, streams, grace=grace) as process:
@@ -214,6 +221,15 @@ def _filtered(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _stop_signal(spec: dict[str, Any]) -> int:
     return signal_number(spec.get("annotations", {}).get(STOP_SIGNAL, "SIGTERM"))
+
+
+def _runtime(spec: dict[str, Any], rootfs: Rootfs, rung: Rung, backend: Backend) -> dict[str, Any]:
+    """How the other runtime is called. Raises InvalidOption."""
+    if rung in (Rung.CHROOT, Rung.NONE):
+        raise InvalidOption("--runtime", f"{backend.kind} cannot be had with the isolation '{rung}'")
+    backend.refuse(spec)
+    place = str(rootfs.root.parent / "runtime")
+    return {"program": backend.program, "options": list(backend.options), "place": place}
 
 
 def _refuse_mounts(spec: dict[str, Any], rung: Rung) -> None:
@@ -314,8 +330,8 @@ class _Conversation:
         self._buffer = b""
         self.sender = 0
         """The process that the last bytes came from, by its number on this side."""
-        self.terminal: Terminal | None = None
-        """What was sent along with a frame."""
+        self.descriptors: list[int] = []
+        """What was sent along with frames, in this order."""
         sock.setblocking(False)
         # Before anything is sent, or the first bytes come without a sender.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -350,7 +366,7 @@ class _Conversation:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                     self.sender = _CREDENTIALS.unpack(data)[0]
                 elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    self.terminal = Terminal(_DESCRIPTOR.unpack(data)[0])
+                    self.descriptors.append(_DESCRIPTOR.unpack(data)[0])
         content, self._buffer = self._buffer[:count], self._buffer[count:]
         return content
 
@@ -364,6 +380,7 @@ async def _begin(
 ) -> ContainerProcess:
     """Answer the child until it executes the command. Raises what the child could not do."""
     container: ContainerProcess | None = None
+    terminal: Terminal | None = None
     executing = False
     try:
         while (frame := await talk.receive()) is not None:
@@ -379,17 +396,21 @@ async def _begin(
                     passwd, group = await talk.receive() or b"", await talk.receive() or b""
                     user = resolve_user(message["user"], passwd, group)
                     _need_ids(user, spec)
-                    # It waits for the answer, so the number is still its own.
-                    with suppress(ProcessLookupError):  # or it was killed, and the conversation ends
-                        pidfd = os.pidfd_open(talk.sender)
-                        container = ContainerProcess(
-                            process, talk.sender, pidfd, talk.terminal, stop_signal=_stop_signal(spec)
-                        )
-                    await talk.send(
-                        {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "home": user.home}
-                    )
+                    if "cwd" not in message:
+                        # It waits for the answer, so the number is still its own.
+                        with suppress(ProcessLookupError):  # or it was killed, and the conversation ends
+                            pidfd = os.pidfd_open(talk.sender)
+                            container = ContainerProcess(
+                                process, talk.sender, pidfd, terminal, stop_signal=_stop_signal(spec)
+                            )
+                    await talk.send(_answer(user, spec, message.get("cwd")))
                 case "terminal":
-                    pass  # it came with these words
+                    terminal = Terminal(talk.descriptors.pop(0))
+                case "first-process":
+                    pidfd = talk.descriptors.pop(0)
+                    container = ContainerProcess(
+                        process, _number_of(pidfd), pidfd, terminal, stop_signal=_stop_signal(spec)
+                    )
                 case "executing":
                     executing = True
                 case _:
@@ -400,10 +421,32 @@ async def _begin(
     except BaseException:
         if container is not None:
             container.close()
-        if talk.terminal is not None:
-            talk.terminal.close()
+        elif terminal is not None:
+            terminal.close()
+        for fd in talk.descriptors:
+            os.close(fd)
         raise
     return container
+
+
+def _answer(user: Identity, spec: dict[str, Any], cwd: str | None) -> dict[str, Any]:
+    """Who the user is; and for another runtime, which wants to begin in `cwd`, its spec."""
+    found = {"uid": user.uid, "gid": user.gid, "groups": list(user.groups), "home": user.home}
+    if cwd is None:
+        return found
+    from aiodocker_lite.runtime.oci import document
+
+    gids = _rows(spec, "gidMappings")
+    # In a map of one, groups stay as they are.
+    groups = [] if subids.count_of(gids) == 1 else found["groups"]
+    config = document(spec, {**found, "groups": groups}, cwd, in_user_namespace=bool(gids))
+    return {**found, "config": config}
+
+
+def _number_of(pidfd: int) -> int:
+    """The number of a process by what names it; -1 for one that has ended (proc(5), fdinfo)."""
+    lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
 
 
 # --- user namespaces -------------------------------------------------------------------------

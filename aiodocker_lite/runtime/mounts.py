@@ -143,7 +143,7 @@ def _mount(root: int, mount: dict[str, Any]) -> None:
             except PermissionError:
                 # A new one is only for who owns the network namespace; the host's has to do, read-only.
                 tree = _bound("/sys", [*options, "ro"])
-            syscalls.move_mount(tree, _directory(root, target))
+            syscalls.move_mount(tree, kernel_directory(root, target))
         case _:
             try:
                 tree = _new(kind, options, name=mount["source"])
@@ -153,12 +153,12 @@ def _mount(root: int, mount: dict[str, Any]) -> None:
                     raise
                 # A group that this user namespace does not have: without one, it is the process's own.
                 tree = _new(kind, others, name=mount["source"])
-            syscalls.move_mount(tree, _directory(root, target))
+            syscalls.move_mount(tree, kernel_directory(root, target))
     if (target, kind) == ("/dev", "tmpfs"):
         devices.populate(directory_inside(root, target))
 
 
-def _directory(root: int, target: str) -> int:
+def kernel_directory(root: int, target: str) -> int:
     """Where a file system of the kernel goes: a link of the image is refused there (X05)."""
     if target not in _REPLACED:
         return directory_inside(root, target)
@@ -191,6 +191,15 @@ def _new(kind: str, options: list[str], *settings: str, name: str = "") -> int:
         return syscalls.fsmount(context, _attributes(options))
     finally:
         os.close(context)
+
+
+def mount_new(kind: str, options: list[str], path: str) -> None:
+    """Mount a new file system of the kernel's at a path of this mount namespace's own root."""
+    place = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    tree = _new(kind, options)
+    syscalls.move_mount(tree, place)
+    os.close(tree)
+    os.close(place)
 
 
 def _attributes(options: list[str]) -> int:

@@ -16,9 +16,10 @@ import pytest
 
 from aiodocker_lite.errors import NetworkFailed, NetworkUnavailable
 from aiodocker_lite.network import cni, slirp
-from aiodocker_lite.network.choice import Connect, choose, find_program
+from aiodocker_lite.network.choice import Connect, choose
 from aiodocker_lite.network.ready import wait_until_ready
 from aiodocker_lite.ports import Port
+from aiodocker_lite.programs import find_program
 from tests.fakes.processes import program
 from tests.network.conftest import fetch, inside, namespace, web_server
 

@@ -136,7 +136,7 @@ def caged(open_directory: Path, layer: Path, layer_of_nobody: Path, as_root: Non
             arguments = [sys.executable, str(HERE / "driver.py"), json.dumps(whole)]
             done = subprocess.run(
                 [sys.executable, str(HERE / "cage.py"), rights, *arguments],
-                capture_output=True, text=True, check=False, timeout=30,
+                capture_output=True, text=True, check=False, timeout=50,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
             answer: dict[str, Any] = json.loads(done.stdout)

@@ -30,6 +30,7 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.runtime.ladder import Ladder, Rung, probe
 from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.network import write_network_files
+from aiodocker_lite.runtime.oci import find_backend
 from aiodocker_lite.runtime.process import ContainerProcess
 from aiodocker_lite.snapshot import RootfsPlan, flatten, plan_rootfs
 from aiodocker_lite.users import resolve_user
@@ -80,6 +81,7 @@ def prepare(
         files=write_network_files(container, options.hostname or HOSTNAME, options),
         uid_map=ladder.uid_map,
         gid_map=ladder.gid_map,
+        terminal=options.terminal,
     )
     return spec, plan
 
@@ -97,10 +99,14 @@ async def started(
 ) -> AsyncIterator[ContainerProcess]:
     """A container, as `launch` gives it."""
     ladder = probe(container.parent)
-    spec, plan = prepare(layers, container, command, options or RunOptions(), image or image_config(), ladder)
+    options = options or RunOptions()
+    spec, plan = prepare(layers, container, command, options, image or image_config(), ladder)
     streams = {"stdout": PIPE, "stderr": PIPE, **streams}
-    resolve = partial(resolve_user, more=(options or RunOptions()).groups)
-    async with launch(spec, plan, rung or ladder.rung, resolve_user=resolve, **streams) as process:
+    resolve = partial(resolve_user, more=options.groups)
+    backend = find_backend(options.runtime)
+    async with launch(
+        spec, plan, rung or ladder.rung, resolve_user=resolve, backend=backend, **streams
+    ) as process:
         yield process
 
 
@@ -149,8 +155,12 @@ async def joinable(
 ) -> AsyncIterator[Join]:
     """A container that runs, and what starts one more process in it."""
     ladder = probe(container.parent)
-    spec, plan = prepare(layers, container, command, options or RunOptions(), image or image_config(), ladder)
-    async with launch(spec, plan, ladder.rung, resolve_user=resolve_user, stdout=DEVNULL, grace=0) as first:
+    options = options or RunOptions()
+    spec, plan = prepare(layers, container, command, options, image or image_config(), ladder)
+    async with launch(
+        spec, plan, ladder.rung, resolve_user=resolve_user, stdout=DEVNULL, grace=0,
+        backend=find_backend(options.runtime),
+    ) as first:  # fmt: skip
 
         def join(command: Sequence[str], options: ExecOptions | None = None, **streams: Any) -> Joined:
             target = Target(first.pid, first.pidfd, ladder.rung, plan.root)
@@ -161,7 +171,27 @@ async def joinable(
 
 
 async def perform(job: dict[str, Any]) -> None:
-    """Do a job; say on standard output what came of it."""
+    """Do a job, or many of them side by side; say on standard output what came of it."""
+    if "batch" not in job:
+        answer = await answer_to(job)
+        if answer is not None:
+            print(json.dumps(answer))
+        return
+    answers: dict[str, Any] = {}
+    limiter = anyio.CapacityLimiter(3)
+
+    async def do(name: str, one: dict[str, Any]) -> None:
+        async with limiter:
+            answers[name] = await answer_to(one)
+
+    async with anyio.create_task_group() as tasks:
+        for name, one in job["batch"].items():
+            tasks.start_soon(do, name, one)
+    print(json.dumps(answers))
+
+
+async def answer_to(job: dict[str, Any]) -> dict[str, Any] | None:
+    """What came of a job; None for one that only stays."""
     layers, container = [Path(layer) for layer in job["layers"]], Path(job["container"])
     mounts = tuple(Mount(**mount) for mount in job.get("mounts", ()))
     options = RunOptions(mounts=mounts, **job.get("options", {}))
@@ -170,12 +200,12 @@ async def perform(job: dict[str, Any]) -> None:
         async with started(layers, container, job["command"], options=options, image=image) as process:
             print(process.pid, flush=True)
             await process.wait()
-        return
+        return None
     ladder = probe(container.parent)
     answer: dict[str, Any] = {"rung": ladder.rung, "warnings": ladder.warnings, "cause": ladder.cause}
     answer["line"] = ladder.environment_line
     try:
-        if more := job.get("exec"):
+        if (more := job.get("exec")) is not None:
             first = ["/bin/sh", "-c", "echo >ready; exec sleep 1000"]
             async with (
                 joinable(layers, container, first, options=options, image=image) as join,
@@ -186,7 +216,7 @@ async def perform(job: dict[str, Any]) -> None:
             answer |= asdict(await run(layers, container, job["command"], options=options, image=image))
     except EngineError as error:
         answer |= {"slug": error.slug, "message": str(error), "code": error.exit_code}
-    print(json.dumps(answer))
+    return answer
 
 
 if __name__ == "__main__":
