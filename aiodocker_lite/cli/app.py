@@ -31,6 +31,8 @@ _MODULES = {
     "volume": "volumes",
     "prune": "room",
     "df": "room",
+    "info": "info",
+    "doctor": "info",
     "login": "registry",
     "logout": "registry",
     "serve": "registry",

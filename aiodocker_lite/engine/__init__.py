@@ -10,7 +10,9 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
 
 from aiodocker_lite import events
 from aiodocker_lite.engine.containers import Containers
@@ -23,6 +25,7 @@ from aiodocker_lite.options import PullPolicy, RunOptions, Streams, pull_policy,
 from aiodocker_lite.platforms import Platform
 
 if TYPE_CHECKING:
+    from aiodocker_lite.host import Finding as Finding
     from aiodocker_lite.layer.privileges import Owners
     from aiodocker_lite.mend import Checked as Checked
     from aiodocker_lite.prune import Pruned as Pruned
@@ -52,6 +55,21 @@ class Engine(Images, Containers, Registries):
     ...     done = await engine.run(image, ["echo", "hello"])
     ...     assert done.stdout == b"hello\\n"
     """
+
+    async def info(self) -> dict[str, Any]:
+        """What this machine gives to containers, under docker's names where it has them."""
+        from aiodocker_lite import __version__
+        from aiodocker_lite.host import describe
+        from aiodocker_lite.runtime.ladder import probe
+
+        return await to_thread.run_sync(lambda: describe(probe(), self.store.paths.root, __version__))
+
+    async def doctor(self) -> list[Finding]:
+        """What is missing here, what does not work because of it, and the command that mends it."""
+        from aiodocker_lite.host import examine
+        from aiodocker_lite.runtime.ladder import probe
+
+        return await to_thread.run_sync(lambda: examine(probe()))
 
     @asynccontextmanager
     async def start(

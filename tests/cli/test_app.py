@@ -65,6 +65,8 @@ VERBS = [
     ("volume [OPTIONS] ls|create|inspect|rm|prune [VOLUME...]", "-q,--quiet --label -f,--force -h,--help"),
     ("prune [OPTIONS]", "-a,--all -f,--force --partial-older-than --partial-max -h,--help"),
     ("df [OPTIONS]", "--format -h,--help"),
+    ("info [OPTIONS]", "-f,--format -h,--help"),
+    ("doctor [OPTIONS]", "-h,--help"),
     (
         "login [OPTIONS] [SERVER]",
         "-u,--username -p,--password --password-stdin --authfile --insecure --tls-verify --cert-dir -h,--help",

@@ -1,0 +1,67 @@
+"""`info` and `doctor`: what this machine gives to containers, and what it does not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from aiodocker_lite.cli.session import run_engine
+from aiodocker_lite.cli.templates import formatted
+from aiodocker_lite.engine import Engine
+
+_TITLES = {
+    "ServerVersion": "Version", "DockerRootDir": "Store", "BackingFilesystem": "Backing Filesystem",
+    "Driver": "Storage Driver", "Isolation": "Isolation", "InContainer": "In a container",
+    "CgroupVersion": "Cgroup Version", "CgroupControllers": "Cgroup Controllers", "CgroupAccess": "Cgroup Access",
+    "Seccomp": "Seccomp", "Runtimes": "Runtimes", "DefaultRuntime": "Default Runtime", "Networks": "Networks",
+    "SubordinateUIDs": "Subordinate UIDs", "SubordinateGIDs": "Subordinate GIDs",
+    "KernelVersion": "Kernel Version", "Architecture": "Architecture",
+}  # fmt: skip
+
+
+def info(
+    context: typer.Context,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="'json', or a template such as '{{.DefaultRuntime}}'."
+        ),
+    ] = None,
+) -> int:
+    """Show the store, the isolation and the runtimes that containers have here."""
+    found = run_engine(context, Engine.info)
+    if format is not None:
+        for line in formatted(format, [found], _TITLES):
+            typer.echo(line)
+        return 0
+    for name, title in _TITLES.items():
+        typer.echo(f"{title}: {_shown(found[name])}")
+    for warning in found["Warnings"]:
+        typer.echo(warning, err=True)
+    return 0
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return " ".join(f"{name} ({one['version']})" for name, one in value.items())
+        case list():
+            return " ".join(value)
+        case _:
+            return str(value)
+
+
+def doctor(context: typer.Context) -> int:
+    """Say what is missing on this machine, what does not work without it, and what mends it.
+
+    Exits with 0 if nothing is missing, else with 1.
+    """
+    findings = run_engine(context, Engine.doctor)
+    for finding in findings:
+        typer.echo(f"missing: {finding.what}\n  affects: {finding.effect}\n  mend:    {finding.mend}")
+    if not findings:
+        typer.echo("Nothing is missing.")
+    return 1 if findings else 0
