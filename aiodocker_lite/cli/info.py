@@ -29,7 +29,7 @@ def info(
         ),
     ] = None,
 ) -> int:
-    """Show the store, the isolation and the runtimes that containers have here."""
+    """Show what containers have on this machine."""
     found = run_engine(context, Engine.info)
     if format is not None:
         for line in formatted(format, [found], _TITLES):
@@ -55,7 +55,7 @@ def _shown(value: Any) -> str:
 
 
 def doctor(context: typer.Context) -> int:
-    """Say what is missing on this machine, what does not work without it, and what mends it.
+    """Say what this machine lacks, and what mends it.
 
     Exits with 0 if nothing is missing, else with 1.
     """

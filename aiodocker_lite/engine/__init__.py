@@ -60,16 +60,20 @@ class Engine(Images, Containers, Registries):
         """What this machine gives to containers, under docker's names where it has them."""
         from aiodocker_lite import __version__
         from aiodocker_lite.host import describe
-        from aiodocker_lite.runtime.ladder import probe
 
-        return await to_thread.run_sync(lambda: describe(probe(), self.store.paths.root, __version__))
+        return await to_thread.run_sync(lambda: describe(self._probed(), self.store.paths.root, __version__))
 
     async def doctor(self) -> list[Finding]:
         """What is missing here, what does not work because of it, and the command that mends it."""
         from aiodocker_lite.host import examine
+
+        return await to_thread.run_sync(lambda: examine(self._probed()))
+
+    def _probed(self) -> Ladder:
         from aiodocker_lite.runtime.ladder import probe
 
-        return await to_thread.run_sync(lambda: examine(probe()))
+        place = self.store.paths.ingests
+        return probe(place if place.exists() else None)
 
     @asynccontextmanager
     async def start(

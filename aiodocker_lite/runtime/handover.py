@@ -49,6 +49,7 @@ def hand_over(job: dict[str, Any], engine: Engine) -> NoReturn:
     rehearsal.rehearse(root, process, answer, cwd)
     os.close(root)
     pid = _create(job, engine, answer["config"], groups)
+    _close_gaps(pid, spec)
     _call(job, ["start", _NAME])
     engine.say(say="executing")
     engine.close()
@@ -150,6 +151,32 @@ def _create(job: dict[str, Any], engine: Engine, config: bytes, groups: list[int
         sock.detach()
         os.close(pidfd)
     return pid
+
+
+def _close_gaps(pid: int, spec: dict[str, Any]) -> None:
+    """What a runtime leaves open is closed before anything executes, from inside of the container's mounts.
+
+    crun lets go of the root's attributes, and nodes in an image would be the host's devices (X04); the directory
+    of control groups stays writable.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            space = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            syscalls.setns(space, syscalls.CLONE_NEWNS)
+            syscalls.mount_setattr(syscalls.AT_FDCWD, "/", 0, syscalls.MOUNT_ATTR_NODEV)
+            for mount in spec["mounts"]:
+                if mount["type"] == "cgroup" and "ro" in mount["options"]:
+                    syscalls.mount_setattr(
+                        syscalls.AT_FDCWD, mount["destination"], 0, syscalls.MOUNT_ATTR_RDONLY
+                    )
+            code = 0
+        finally:
+            os._exit(code)
+    if code := _wait_for(child):
+        reason = f"a process that does so ended with status {code}"
+        raise Failed("setup-failed", step="making the root file system safe", reason=reason)
 
 
 def _listen() -> _socket.socket:

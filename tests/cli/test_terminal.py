@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 from tests.fakes.commands import Adl, Names, command, environment
+from tests.fakes.processes import program
 
 In = Callable[..., "pexpect.spawn[str]"]
 
@@ -39,9 +40,12 @@ def is_as_it_was(place: Path) -> bool:
     return (place / "before").read_text() == (place / "after").read_text() != ""
 
 
-def test_a_shell_in_a_container_is_a_shell(typed: In, names: Names, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", ["native", "crun", "runc"])
+def test_a_shell_in_a_container_is_a_shell(typed: In, names: Names, tmp_path: Path, runtime: str) -> None:
     """It has a terminal, of this size, with job control; ^C ends what runs in it, and not us."""
-    child = typed("run", "-it", "--rm", "-q", names.box, "sh")
+    if runtime != "native":
+        program(runtime)
+    child = typed("run", "-it", "--rm", "-q", "--runtime", runtime, names.box, "sh")
     child.expect("# ")
     child.sendline("tty; stty size; echo $TERM")
     child.expect("/dev/pts/0\r\n30 90\r\nxterm\r\n")
