@@ -32,6 +32,7 @@ ROOMS = {
     "trace",
 }
 CONDUCTORS = {
+    "host",
     "pull", "load", "save", "bring", "owners", "run", "exec", "connect", "volumes", "remove", "check", "mend", "prune", "fit",
     "monitor", "lifecycle", "transfer",
 }  # fmt: skip

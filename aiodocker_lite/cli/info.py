@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
+from aiodocker_lite import __version__
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.templates import formatted
 from aiodocker_lite.engine import Engine
@@ -30,7 +32,7 @@ def info(
     ] = None,
 ) -> int:
     """Show what containers have on this machine."""
-    found = run_engine(context, Engine.info)
+    found = run_engine(context, partial(Engine.info, version=__version__))
     if format is not None:
         for line in formatted(format, [found], _TITLES):
             typer.echo(line)

@@ -56,12 +56,11 @@ class Engine(Images, Containers, Registries):
     ...     assert done.stdout == b"hello\\n"
     """
 
-    async def info(self) -> dict[str, Any]:
+    async def info(self, version: str = "") -> dict[str, Any]:
         """What this machine gives to containers, under docker's names where it has them."""
-        from aiodocker_lite import __version__
         from aiodocker_lite.host import describe
 
-        return await to_thread.run_sync(lambda: describe(self._probed(), self.store.paths.root, __version__))
+        return await to_thread.run_sync(lambda: describe(self._probed(), self.store.paths.root, version))
 
     async def doctor(self) -> list[Finding]:
         """What is missing here, what does not work because of it, and the command that mends it."""
