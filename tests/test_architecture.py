@@ -64,6 +64,8 @@ OFF_THE_LOOP = WORDS | {"layer", "archive", "users", "bundle", "snapshot", "trac
 """Pure or blocking: no event loop. In runtime/, what the child imports."""
 ON_THE_LOOP = {"layer/pool.py"}
 CHILD = {f"runtime/{path.name}" for path in (PACKAGE / "runtime").glob("*.py")} - {
+    "runtime/conversation.py",
+    "runtime/idmaps.py",
     "runtime/launch.py",
     "runtime/oci.py",
     "runtime/process.py",

@@ -7,73 +7,36 @@ import marshal
 import os
 import signal
 import socket
-import struct
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
 import anyio
-from anyio import to_thread
 from anyio.abc import Process
 
 from aiodocker_lite import subids
-from aiodocker_lite.errors import InvalidOption, SetupFailed, from_message
-from aiodocker_lite.options import INIT, STOP_SIGNAL, signal_number
+from aiodocker_lite.errors import SetupFailed, from_message
 from aiodocker_lite.runtime import cgroups
+from aiodocker_lite.runtime.conversation import Conversation
+from aiodocker_lite.runtime.idmaps import Identity, need_ids, rows_of, write_id_maps
 from aiodocker_lite.runtime.interpreter import guarded_interpreter
+from aiodocker_lite.runtime.job import Rootfs, filtered, job_of, runtime_of, stop_signal_of
 from aiodocker_lite.runtime.ladder import Rung
 from aiodocker_lite.runtime.process import ContainerProcess
-from aiodocker_lite.runtime.seccomp import filter_of
 from aiodocker_lite.runtime.terminal import Terminal
 
 if TYPE_CHECKING:
     from aiodocker_lite.runtime.oci import Backend
 
 _INIT = "from aiodocker_lite.runtime.init import main; main(*map(int, sys.argv[1:]))"
-_FRAME_MAX = 2 << 20
 _PATIENCE = 2.0
 """Seconds in which a process that has failed must be gone."""
-_FILES = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
-_KERNELS = ("/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
-_CREDENTIALS = struct.Struct("iII")
-_DESCRIPTOR = struct.Struct("i")
-_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
 
 Stdio = int | IO[Any] | None
 """A descriptor, a file, PIPE, DEVNULL, or None for the engine's own."""
-
-
-class Rootfs(Protocol):
-    """What is needed of a plan of a root file system."""
-
-    @property
-    def root(self) -> Path: ...
-    @property
-    def lowers(self) -> tuple[Path, ...]: ...
-    @property
-    def upper(self) -> Path | None: ...
-    @property
-    def work(self) -> Path | None: ...
-    @property
-    def userxattr(self) -> bool: ...
-    @property
-    def model(self) -> Path | None: ...
-
-
-class Identity(Protocol):
-    """What is needed of a user."""
-
-    @property
-    def uid(self) -> int: ...
-    @property
-    def gid(self) -> int: ...
-    @property
-    def groups(self) -> tuple[int, ...]: ...
-    @property
-    def home(self) -> str: ...
 
 
 ResolveUser = Callable[[str, bytes, bytes], Identity]
@@ -111,7 +74,7 @@ async def join(
     Of the spec, what is said of a process counts. Raises what `launch` raises.
     """
     job = {
-        **_filtered(spec),
+        **filtered(spec),
         "init": False,
         "cgroups": [],
         "rung": str(target.rung),
@@ -149,9 +112,9 @@ async def launch(
     Raises LimitsUnavailable, SetupFailed, CommandNotFound, CommandNotExecutable, InvalidOption, and what
     `resolve_user` raises.
     """
-    job = _job(spec, rootfs, rung)
+    job = job_of(spec, rootfs, rung)
     if backend:
-        job["runtime"] = _runtime(spec, rootfs, rung, backend)
+        job["runtime"] = runtime_of(spec, rootfs, rung, backend)
     streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     with cgroups.limited(spec) as job["cgroups"]:
         async with _running(job, spec, resolve_user, connect, streams, grace=grace) as process:
@@ -172,7 +135,7 @@ async def _running(
         streams = dict.fromkeys(streams, subprocess.DEVNULL)
     ours, theirs = socket.socketpair()
     with ours:
-        talk = _Conversation(ours)
+        talk = Conversation(ours)
         with theirs:
             process = await _spawn(job, theirs, **streams)
         async with _killed_on_error(process, ours, _PATIENCE if "target" in job else 0):
@@ -184,75 +147,6 @@ async def _running(
             await container.stop(grace=grace)
             await process.aclose()
         container.close()
-
-
-def _job(spec: dict[str, Any], rootfs: Rootfs, rung: Rung) -> dict[str, Any]:
-    if rung in (Rung.CHROOT, Rung.NONE):
-        assert rootfs.upper is None
-        _refuse_mounts(spec, rung)
-        _refuse_what_needs_namespaces(spec, rung)
-    if rung is Rung.CHROOT:
-        # With this one, root leaves a chroot by making another.
-        spec = _without_capability(spec, "CAP_SYS_CHROOT")
-    return {
-        **_filtered(spec),
-        "init": INIT in spec.get("annotations", {}),
-        "rung": str(rung),
-        "parent": os.getpid(),
-        "rootfs": {
-            "root": str(rootfs.root),
-            "lowers": [str(lower) for lower in rootfs.lowers],
-            "upper": None if rootfs.upper is None else str(rootfs.upper),
-            "work": None if rootfs.work is None else str(rootfs.work),
-            "userxattr": rootfs.userxattr,
-            "model": str(rootfs.model or (rootfs.lowers[-1] if rootfs.lowers else rootfs.root)),
-        },
-    }
-
-
-def _filtered(spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec, and its filter as the kernel wants it."""
-    seccomp = spec["linux"].get("seccomp")
-    return {
-        "spec": {**spec, "linux": {**spec["linux"], "seccomp": None}},
-        "seccomp": filter_of(seccomp) if seccomp else b"",
-    }
-
-
-def _stop_signal(spec: dict[str, Any]) -> int:
-    return signal_number(spec.get("annotations", {}).get(STOP_SIGNAL, "SIGTERM"))
-
-
-def _runtime(spec: dict[str, Any], rootfs: Rootfs, rung: Rung, backend: Backend) -> dict[str, Any]:
-    """How the other runtime is called. Raises InvalidOption."""
-    if rung in (Rung.CHROOT, Rung.NONE):
-        raise InvalidOption("--runtime", f"{backend.kind} cannot be had with the isolation '{rung}'")
-    backend.refuse(spec)
-    place = str(rootfs.root.parent / "runtime")
-    return {"program": backend.program, "options": list(backend.options), "place": place}
-
-
-def _refuse_mounts(spec: dict[str, Any], rung: Rung) -> None:
-    for mount in spec["mounts"]:
-        target = mount["destination"]
-        if target not in (_FILES if mount["type"] == "bind" else _KERNELS):
-            raise InvalidOption("--volume", f"{target} cannot be mounted, with the isolation '{rung}'")
-
-
-def _refuse_what_needs_namespaces(spec: dict[str, Any], rung: Rung) -> None:
-    linux = spec["linux"]
-    for option, is_wanted in (
-        ("--read-only", spec["root"]["readonly"]),
-        ("--device", "devices" in linux),
-        ("--sysctl", "sysctl" in linux),
-    ):
-        if is_wanted:
-            raise InvalidOption(option, f"it cannot be had with the isolation '{rung}'")
-
-
-def _without_capability(spec: dict[str, Any], name: str) -> dict[str, Any]:
-    sets = {kind: [c for c in names if c != name] for kind, names in spec["process"]["capabilities"].items()}
-    return {**spec, "process": {**spec["process"], "capabilities": sets}}
 
 
 # --- starting --------------------------------------------------------------------------------
@@ -319,60 +213,8 @@ def _pidfd_of(process: Process) -> int | None:
         return None
 
 
-# --- talking ---------------------------------------------------------------------------------
-
-
-class _Conversation:
-    """Frames from and to the child; the kernel tells who sent them."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._buffer = b""
-        self.sender = 0
-        """The process that the last bytes came from, by its number on this side."""
-        self.descriptors: list[int] = []
-        """What was sent along with frames, in this order."""
-        sock.setblocking(False)
-        # Before anything is sent, or the first bytes come without a sender.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-
-    async def receive(self) -> bytes | None:
-        """The next frame, or None when nobody is left to send one."""
-        header = await self._read(4)
-        if header is None:
-            return None
-        length = int.from_bytes(header, "big")
-        return await self._read(length) if length <= _FRAME_MAX else None
-
-    async def send(self, answer: Any) -> None:
-        content = marshal.dumps(answer)
-        frame = len(content).to_bytes(4, "big") + content
-        with suppress(BrokenPipeError):  # then there is nothing to be received either
-            while frame:
-                await anyio.wait_writable(self._sock)
-                frame = frame[self._sock.send(frame) :]
-
-    async def _read(self, count: int) -> bytes | None:
-        while len(self._buffer) < count:
-            await anyio.wait_readable(self._sock)
-            try:
-                more, ancillary, _, _ = self._sock.recvmsg(1 << 16, _ANCILLARY)
-            except ConnectionResetError:
-                more, ancillary = b"", []
-            if not more:
-                return None
-            self._buffer += more
-            for level, kind, data in ancillary:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-                    self.sender = _CREDENTIALS.unpack(data)[0]
-                elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    self.descriptors.append(_DESCRIPTOR.unpack(data)[0])
-        content, self._buffer = self._buffer[:count], self._buffer[count:]
-        return content
-
-
 async def _begin(
-    talk: _Conversation,
+    talk: Conversation,
     process: Process,
     spec: dict[str, Any],
     resolve_user: ResolveUser,
@@ -387,7 +229,7 @@ async def _begin(
             message = json.loads(frame)
             match message.get("say"):
                 case "write-id-maps":
-                    await _write_id_maps(process.pid, spec)
+                    await write_id_maps(process.pid, spec)
                     await talk.send(None)
                 case "connect":
                     await connect(process.pid)
@@ -395,13 +237,13 @@ async def _begin(
                 case "find-user":
                     passwd, group = await talk.receive() or b"", await talk.receive() or b""
                     user = resolve_user(message["user"], passwd, group)
-                    _need_ids(user, spec)
+                    need_ids(user, spec)
                     if "cwd" not in message:
                         # It waits for the answer, so the number is still its own.
                         with suppress(ProcessLookupError):  # or it was killed, and the conversation ends
                             pidfd = os.pidfd_open(talk.sender)
                             container = ContainerProcess(
-                                process, talk.sender, pidfd, terminal, stop_signal=_stop_signal(spec)
+                                process, talk.sender, pidfd, terminal, stop_signal=stop_signal_of(spec)
                             )
                     await talk.send(_answer(user, spec, message.get("cwd")))
                 case "terminal":
@@ -409,7 +251,7 @@ async def _begin(
                 case "first-process":
                     pidfd = talk.descriptors.pop(0)
                     container = ContainerProcess(
-                        process, _number_of(pidfd), pidfd, terminal, stop_signal=_stop_signal(spec)
+                        process, _number_of(pidfd), pidfd, terminal, stop_signal=stop_signal_of(spec)
                     )
                 case "executing":
                     executing = True
@@ -436,7 +278,7 @@ def _answer(user: Identity, spec: dict[str, Any], cwd: str | None) -> dict[str, 
         return found
     from aiodocker_lite.runtime.oci import document
 
-    gids = _rows(spec, "gidMappings")
+    gids = rows_of(spec, "gidMappings")
     # In a map of one, groups stay as they are.
     groups = [] if subids.count_of(gids) == 1 else found["groups"]
     config = document(spec, {**found, "groups": groups}, cwd, in_user_namespace=bool(gids))
@@ -447,47 +289,3 @@ def _number_of(pidfd: int) -> int:
     """The number of a process by what names it; -1 for one that has ended (proc(5), fdinfo)."""
     lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
-
-
-# --- user namespaces -------------------------------------------------------------------------
-
-
-async def _write_id_maps(pid: int, spec: dict[str, Any]) -> None:
-    """Say which ids of this side the namespace of a process has. Raises SetupFailed."""
-    process = Path(f"/proc/{pid}")
-    uids, gids = _rows(spec, "uidMappings"), _rows(spec, "gidMappings")
-    try:
-        if subids.count_of(gids) == 1:
-            # Without privileges, the kernel wants to be sure that no group is left.
-            (process / "setgroups").write_text("deny")
-        elif os.geteuid() != 0:
-            await to_thread.run_sync(subids.write_maps, pid, (uids, gids))
-            return
-        for name, rows in (("gid_map", gids), ("uid_map", uids)):
-            text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in rows)
-            (process / name).write_text(text)
-    except OSError as error:
-        raise SetupFailed("writing the id maps", error.strerror or str(error)) from error
-
-
-def _rows(spec: dict[str, Any], kind: str) -> subids.IdMap:
-    return tuple((row["containerID"], row["hostID"], row["size"]) for row in spec["linux"].get(kind, ()))
-
-
-def _need_ids(user: Identity, spec: dict[str, Any]) -> None:
-    """Refuse a user whose ids the namespace does not have, with the way to have them (X10)."""
-    uids, gids = _rows(spec, "uidMappings"), _rows(spec, "gidMappings")
-    # In a map of one, groups stay as they are.
-    groups = user.groups if subids.count_of(gids) > 1 else ()
-    if not uids or (_has(uids, user.uid) and all(_has(gids, group) for group in (user.gid, *groups))):
-        return
-    if subids.count_of(uids) == subids.count_of(gids) == 1:
-        reason = "there are no subordinate ids here, so only user and group 0 can be used"
-    else:
-        reason = "there are not as many subordinate ids here"
-    hint = " (see /etc/subuid and /etc/subgid, and Debian's package uidmap)"
-    raise SetupFailed(f"becoming user {user.uid}:{user.gid}", reason + hint)
-
-
-def _has(rows: subids.IdMap, number: int) -> bool:
-    return any(inside <= number < inside + count for inside, _, count in rows)
