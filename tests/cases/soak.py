@@ -33,7 +33,7 @@ _LOOK = "cd /data && find . -type f | sort | xargs sha256sum"
 _GONE = "No such image: "
 _FITTING: Mapping[str, tuple[str, ...]] = {
     "run": (_GONE,),
-    "inspect": (_GONE,),
+    "inspect": ("No such object: ",),
     "tag": (_GONE,),
     "rmi": (_GONE, "conflict: unable to delete "),
     "verify": (_GONE,),

@@ -187,7 +187,7 @@ def test_signals_are_passed_on(start: Start, names: Names) -> None:
     """To a command that may have an answer, and that decides when it ends."""
     names_of = ("INT", "HUP", "QUIT", "USR1", "USR2", "ALRM")
     script = "; ".join(f'trap "echo got {name}" {name}' for name in names_of)
-    script += '; trap "echo got TERM; exit 6" TERM; echo up; while :; do sleep 9 & wait; done'
+    script += '; trap "echo got TERM; exit 6" TERM; echo up; while :; do sleep 0.1 & wait; done'
     process = start("run", "--rm", names.box, "sh", "-c", script)
     assert said(process) == "up\n"
     for name in (*names_of, *names_of[1:]):

@@ -186,7 +186,13 @@ def _renew(ground: Ground, met: Met) -> None:
     base = os.open(ground.base, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for place in (done, taken):
-            remove_directory(place.name, base)
+            try:
+                remove_directory(place.name, base)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+                # A swap that was under way when the names changed; it was the last one.
+                remove_directory(place.name, base)
     finally:
         os.close(base)
     bait.mkdir()
