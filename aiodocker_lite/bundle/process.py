@@ -40,7 +40,7 @@ def merge_command(image: RunDefaults, command: Sequence[str], options: RunOption
         merged = [*_entrypoint(options.entrypoint), *command]
     else:
         merged = [*_entrypoint(image.entrypoint), *(command or image.command)]
-    if not merged or not merged[0]:
+    if not merged:
         raise NoCommand
     _refuse_nul("the command", merged)
     return merged

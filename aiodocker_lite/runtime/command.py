@@ -60,6 +60,8 @@ def execute(files: list[str], arguments: list[str], environment: dict[str, str])
 
 def candidates(name: str, path: str) -> list[str]:
     """Where a command may be; relative parts of a PATH are passed over, as docker does."""
+    if not name:  # and not the directory itself
+        return []
     if "/" in name:
         return [name]
     return [f"{directory.rstrip('/')}/{name}" for directory in path.split(":") if directory.startswith("/")]

@@ -98,18 +98,21 @@ def _resolver(text: str, options: RunOptions) -> str:
         raise InvalidOption("--dns", f"'{wrong}' is not an IP address")
     search = [] if tuple(options.dns_search) == (".",) else [f"search {' '.join(options.dns_search)}"]
     chosen = {
-        ("nameserver",): [f"nameserver {address}" for address in options.dns] if options.dns else None,
         ("search", "domain"): search if options.dns_search else None,
+        ("nameserver",): [f"nameserver {address}" for address in options.dns] if options.dns else None,
         ("options",): [f"options {' '.join(options.dns_options)}"] if options.dns_options else None,
     }
     for option, words in (("--dns-search", options.dns_search), ("--dns-option", options.dns_options)):
         if wrong := next((word for word in words if not word or any(map(str.isspace, word))), None):
             raise InvalidOption(option, f"'{wrong}' is not one word")
-    lines = text.splitlines()
-    for kinds, replaced in chosen.items():
-        if replaced is not None:
-            lines = [line for line in lines if line.split()[:1] not in [[kind] for kind in kinds]] + replaced
-    return "".join(f"{line}\n" for line in lines) if any(x is not None for x in chosen.values()) else text
+    if all(lines is None for lines in chosen.values()):
+        return text
+    left, ordered = text.splitlines(), []
+    for kinds, lines in chosen.items():  # in docker's order
+        of_host = [line for line in left if line.split()[:1] in [[kind] for kind in kinds]]
+        left = [line for line in left if line not in of_host]
+        ordered += of_host if lines is None else lines
+    return "".join(f"{line}\n" for line in [*left, *ordered])
 
 
 def _is_address(text: str) -> bool:

@@ -125,26 +125,31 @@ USERS = lines(
     "-u user --group-add 4242 BOX id",
     "SVC id",
 )
-PLACES = lines(
-    "-w /tmp BOX pwd",
-    "-w /new/place BOX pwd",
-    "--workdir=/tmp BOX pwd",
-    "-w relative BOX pwd",
-    "-w /etc/passwd BOX pwd",
-    "-w /tmp/../etc BOX pwd",
-    "-w / BOX pwd",
-    "BOX pwd",
-    "SVC pwd",
-    "-h box BOX hostname",
-    "--hostname box.example.com BOX hostname",
-    "-h box BOX cat /etc/hostname",
-    "-h 'a b' BOX true",
-    "--add-host db:10.1.2.3 BOX sh -c 'grep db /etc/hosts'",
-    "--add-host db:nothing BOX true",
-    "--dns 10.9.8.7 --dns-search example.com BOX cat /etc/resolv.conf",
-    "--dns-option ndots:3 --dns 10.9.8.7 --dns-search . BOX cat /etc/resolv.conf",
-    "--dns nothing BOX true",
-)
+PLACES = [
+    *lines(
+        "-w /tmp BOX pwd",
+        "-w /new/place BOX pwd",
+        "--workdir=/tmp BOX pwd",
+        "-w relative BOX pwd",
+        "-w /etc/passwd BOX pwd",
+        "-w /tmp/../etc BOX pwd",
+        "-w / BOX pwd",
+        "BOX pwd",
+        "SVC pwd",
+        "-h box BOX hostname",
+        "--hostname box.example.com BOX hostname",
+        "-h box BOX cat /etc/hostname",
+        "--add-host db:10.1.2.3 BOX sh -c 'grep db /etc/hosts'",
+        "--add-host db:nothing BOX true",
+        "--dns 10.9.8.7 --dns-search example.com BOX cat /etc/resolv.conf",
+        "--dns-option ndots:3 --dns 10.9.8.7 --dns-search . BOX cat /etc/resolv.conf",
+        "--dns nothing BOX true",
+    ),
+    *lines(
+        "-h 'a b' BOX true",
+        differs="the name would break /etc/hosts; docker takes it",
+    ),
+]
 MOUNTS = [
     *lines(
         "-v DIR:/data BOX cat /data/note",
@@ -210,9 +215,7 @@ RIGHTS = [
         "--init BOX nothing",
         "--stop-signal NONSENSE BOX true",
         "--label a=b -l c BOX echo labelled",
-        "--privileged BOX sh -c 'grep CapEff /proc/self/status | grep -qv 00000000a80425fb && echo more'",
         "--device /dev/null:/dev/other BOX sh -c 'echo x >/dev/other; ls /dev/other'",
-        "--device /dev/nothing BOX true",
         "--oom-score-adj 500 BOX cat /proc/self/oom_score_adj",
         "--sysctl net.ipv4.ip_forward=nonsense,x BOX true",
     ),
@@ -223,6 +226,14 @@ RIGHTS = [
     *lines(
         "BOX sh -c 'grep NoNewPrivs /proc/self/status'",
         differs="no new privileges by default",
+    ),
+    *lines(
+        "--privileged BOX sh -c 'grep CapEff /proc/self/status | grep -qv 00000000a80425fb && echo more'",
+        differs="docker must have CAP_SYS_RESOURCE and all others for it; we give those that we have",
+    ),
+    *lines(
+        "--device /dev/nothing BOX true",
+        differs="docker ends with 127, we with 125 as for every option that cannot be",
     ),
 ]
 STREAMS = [
@@ -237,24 +248,29 @@ STREAMS = [
     Line("-i=false BOX cat", b"x"),
     Line("-ti=true BOX true", b"x", differs="docker ends with 1, we with 125 as for every option"),
 ]
-OPTIONS = lines(
-    "--nothing BOX true",
-    "-q BOX echo quiet",
-    "--quiet=true BOX echo quiet",
-    "--name 'a b' BOX true",
-    "--name run-line-name BOX echo named",
-    "--pull never BOX echo here",
-    "--pull nonsense BOX true",
-    "--platform linux/nonsense --pull never BOX true",
-    "-- BOX echo dashes",
-    "--network none BOX sh -c 'ls /sys/class/net'",
-    "--network none BOX sh -c 'ip -br addr show lo | grep -c 127.0.0.1'",
-    "--network nonsense BOX true",
-    "--network host BOX echo hosted",
-    "--pid host BOX sh -c 'test $$ -ne 1 && echo seen'",
-    "--ipc host BOX echo shared",
-    "-e A=1 -w /tmp -u user -h box --entrypoint sh BOX -c 'echo $A $PWD $(id -u) $(hostname)'",
-)
+OPTIONS = [
+    *lines(
+        "--nothing BOX true",
+        "-q BOX echo quiet",
+        "--quiet=true BOX echo quiet",
+        "--name 'a b' BOX true",
+        "--name run-line-name BOX echo named",
+        "--pull never BOX echo here",
+        "--pull nonsense BOX true",
+        "--platform linux/nonsense --pull never BOX true",
+        "-- BOX echo dashes",
+        "--network none BOX sh -c 'ls /sys/class/net'",
+        "--network none BOX sh -c 'ip -br addr show lo | grep -c 127.0.0.1'",
+        "--network nonsense BOX true",
+        "--network host BOX echo hosted",
+        "--ipc host BOX echo shared",
+        "-e A=1 -w /tmp -u user -h box --entrypoint sh BOX -c 'echo $A $PWD $(id -u) $(hostname)'",
+    ),
+    *lines(
+        "--pid host BOX sh -c 'test $$ -ne 1 && echo seen'",
+        differs="processes are always a container's own, and the option is refused",
+    ),
+]
 
 LINES: dict[str, Line] = {
     f"{kind}/{number}": line

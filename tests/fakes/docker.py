@@ -70,5 +70,14 @@ def _running(daemon: list[str], command: list[str], short: Path) -> Iterator[Cli
             yield client
         finally:
             process.terminate()
+    _unmount_below(short)
     with suppress(FileNotFoundError):
         shutil.rmtree(short)
+
+
+def _unmount_below(directory: Path) -> None:
+    """What a daemon leaves mounted, such as the network namespace of containers on the host's network."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for mount in reversed(mounts):
+        if Path(mount).is_relative_to(directory):
+            subprocess.run([program("umount"), "-l", mount], check=True)

@@ -12,6 +12,7 @@ from aiodocker_lite.runtime.command import candidates, environment_of
     [
         ("ls", "/usr/bin:/bin", ["/usr/bin/ls", "/bin/ls"]),
         ("ls", "", []),
+        ("", "/bin", []),
         ("ls", ":.:bin:/bin/", ["/bin/ls"]),
         ("./ls", "/bin", ["./ls"]),
         ("/sbin/ls", "/bin", ["/sbin/ls"]),

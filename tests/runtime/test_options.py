@@ -35,7 +35,7 @@ STATUS = "grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d 
         (
             {"dns": ("10.0.0.2", "::1"), "dns_search": ("a.org", "b.org"), "dns_options": ("ndots:2",)},
             "cat /etc/resolv.conf",
-            ["nameserver 10.0.0.2", "nameserver ::1", "search a.org b.org", "options ndots:2"],
+            ["search a.org b.org", "nameserver 10.0.0.2", "nameserver ::1", "options ndots:2"],
         ),
         ({"read_only": True}, "echo x 2>&1 >/x; echo x >/dev/shm/x && echo ok", ["/bin/sh: can't create /x: Read-only file system", "ok"]),
         (
