@@ -138,7 +138,7 @@ def names(every: int = 1) -> list[str]:
     return list(LINES)[::every]
 
 
-def _tree() -> bytes:
+def box_tree() -> bytes:
     """The tar of a small system with a shell."""
     busybox = Path(program("busybox"))
     applets = subprocess.check_output([busybox, "--list"], text=True).split()
@@ -166,7 +166,7 @@ def _tree() -> bytes:
 
 
 def _images(place: Path) -> Path:
-    base = layer_of(_tree())
+    base = layer_of(box_tree())
     variables = ["PATH=/bin", "FROM_IMAGE=yes"]
     box = image(base, config={"Cmd": ["/bin/sh", "-c", "echo default"], "Env": variables})
     service = {

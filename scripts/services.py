@@ -1,0 +1,46 @@
+"""Keep Debian's redis and postgresql and a web server in Python in containers, and use them as one does; print what was seen.
+
+They are asked by their own clients (the host's where it has them), stopped in order, and started again as new
+containers on the same volumes. The Debian that they are in is made with mmdebstrap, and kept in --work for the
+next time. Ends with 1 if something was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from tests.cases.services import Services, debian, pack
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.services",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--work", type=Path, help="where the Debian is kept; a temporary directory if not given"
+    )
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="services.") as name:
+        place = Path(name)
+        work = chosen.work or place
+        work.mkdir(parents=True, exist_ok=True)
+        services = Services(place / "store", place)
+        services.adl("load", "-q", "-i", str(pack(debian(work), place)))
+        began = time.monotonic()
+        services.redis()
+        services.postgres()
+        services.web()
+        services.web("-p", "127.0.0.1:PORT:8000")
+        took = time.monotonic() - began
+    print(*services.seen, *(f"FOUND {finding}" for finding in services.findings), sep="\n")
+    print(f"{len(services.seen)} things seen, {len(services.findings)} findings, {took:.0f} s")
+    return 1 if services.findings else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
