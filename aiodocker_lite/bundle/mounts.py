@@ -58,10 +58,11 @@ def mounts_of(
     targets: set[str] = set()
     for mount in options.mounts:
         target = place(mount.target)
+        option = "--tmpfs" if mount.kind == "tmpfs" else "--volume"
         if target == "/proc" or target.startswith("/proc/"):
-            raise InvalidOption("--volume", f"nothing may be mounted at '{mount.target}', inside of /proc")
+            raise InvalidOption(option, f"nothing may be mounted at '{mount.target}', inside of /proc")
         if target in targets:
-            raise InvalidOption("--volume", f"two mounts have the target '{mount.target}'")
+            raise InvalidOption(option, f"two mounts have the target '{mount.target}'")
         targets.add(target)
     chosen = {place(mount.target): mount for mount in options.mounts}
     for target, path in volumes.items():

@@ -18,6 +18,7 @@ _RESOURCES = (
     "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
 )  # fmt: skip
 """In the order of their numbers (getrlimit(2))."""
+_UNLIMITED = 2**64 - 1
 
 
 def raise_limits(rlimits: list[dict[str, Any]]) -> None:
@@ -31,7 +32,8 @@ def raise_limits(rlimits: list[dict[str, Any]]) -> None:
             try:
                 syscalls.set_limit(_RESOURCES.index(name), soft, limit["hard"])
             except PermissionError:
-                reason = f"{limit['hard']} is more than this process may have itself"
+                asked = "no limit" if limit["hard"] == _UNLIMITED else limit["hard"]
+                reason = f"{asked} is more than this process may have itself"
                 raise Failed(
                     "setup-failed", step=f"setting the limit {name.lower()}", reason=reason
                 ) from None

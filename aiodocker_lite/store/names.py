@@ -17,7 +17,10 @@ _PEOPLE = "babbage curie dijkstra euler gauss hopper knuth lovelace noether turi
 def checked_name(name: str) -> str:
     """The name, if it can be one. Raises InvalidOption."""
     if not _NAME.fullmatch(name):
-        raise InvalidOption("--name", f"'{name}' may only have letters, digits, '_', '.' and '-'")
+        raise InvalidOption(
+            "--name",
+            f"'{name}' may only have letters, digits, '_', '.' and '-', and not begin with these three",
+        )
     return name
 
 

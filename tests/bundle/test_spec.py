@@ -100,6 +100,7 @@ def test_the_environment_is_built_from_nothing() -> None:
         ("--hostname", RunOptions(hostname="a\n")),
         ("--volume", RunOptions(mounts=(Mount("/proc", "/tmp"),))),
         ("--volume", RunOptions(mounts=(Mount("/x/../proc/sys", "/tmp"),))),
+        ("--tmpfs", RunOptions(mounts=(Mount("/proc"),))),
         ("--volume", RunOptions(mounts=(Mount("/a", "/tmp"), Mount("/a/", "/var")))),
     ],
 )

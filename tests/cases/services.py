@@ -21,7 +21,7 @@ _DATABASE = "/var/lib/postgresql/data"
 _POSTGRES = (
     f"cd /; set -e; bin=$(echo /usr/lib/postgresql/*/bin); "
     f"test -d {_DATABASE} || $bin/initdb -D {_DATABASE} --auth=trust >/dev/null; "
-    f"exec $bin/postgres -D {_DATABASE} -c listen_addresses=127.0.0.1 -p"
+    f"exec $bin/postgres -D {_DATABASE} -c listen_addresses=127.0.0.1 -c unix_socket_directories=/tmp -p"
 )
 _PATIENCE = 30.0
 
