@@ -6,7 +6,8 @@ Nobody is asked to do it: a container is its files, its process and the lock of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from signal import SIGKILL
 
 import anyio
@@ -15,6 +16,7 @@ from anyio import to_thread
 from aiodocker_lite.errors import ContainerNotRunning, ContainerRunning, NoLog, NoSuchContainer
 from aiodocker_lite.options import signal_number
 from aiodocker_lite.runtime.pids import hears, opened, send
+from aiodocker_lite.runtime.usage import Process, Usage, measure, processes
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
 from aiodocker_lite.store.locks import wait_until_free
@@ -144,6 +146,27 @@ async def logs(
                     tell()
                     await changed()
         tell()
+
+
+def usage(container: Container) -> Usage:
+    """What a container uses. Raises ContainerNotRunning."""
+    with _running(container) as pid:
+        return measure(pid)
+
+
+def top(container: Container) -> list[Process]:
+    """The processes of a container. Raises ContainerNotRunning."""
+    with _running(container) as pid:
+        return processes(pid)
+
+
+@contextmanager
+def _running(container: Container) -> Iterator[int]:
+    state = container.state
+    with opened(state.pid, state.start_ticks) as pidfd:
+        if pidfd is None or not container.running:
+            raise ContainerNotRunning(container.id)
+        yield state.pid
 
 
 def sizes(container: Container, store: Store) -> tuple[int, int]:

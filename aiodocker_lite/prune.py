@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from anyio import to_thread
 
@@ -48,17 +48,27 @@ class Room:
 
 
 async def prune(
-    store: Store, *, all_images: bool, partial_older_than: float, partial_max: int | None
+    store: Store,
+    *,
+    all_images: bool,
+    partial_older_than: float,
+    partial_max: int | None,
+    only: Literal["containers", "images"] | None = None,
 ) -> Pruned:
     """Remove containers that have ended, images that no container uses, and partial downloads.
 
     Of images those without a name, or all; of downloads those that nobody has continued for so
     many seconds, and of the others the oldest where they are more than so many bytes. Whole layers of
     pulls that did not end go after the same time, and with all images at once. What
-    somebody uses, or is bringing, stays. Raises StoreError.
+    somebody uses, or is bringing, stays. With `only` it is these. Raises StoreError.
     """
     store.create()
-    containers, freed = await to_thread.run_sync(_prune_containers, store)
+    containers: tuple[str, ...] = ()
+    freed = 0
+    if only != "images":
+        containers, freed = await to_thread.run_sync(_prune_containers, store)
+    if only == "containers":
+        return Pruned(containers, (), (), (), freed, ())
     for path in await store.containers.leftovers():
         freed += await to_thread.run_sync(_remove, path)
     sizes = await to_thread.run_sync(content_sizes, store.paths, store.layers)
@@ -70,7 +80,10 @@ async def prune(
             untagged += image.names
     deleted = await to_thread.run_sync(store.collect, 0 if all_images else partial_older_than)
     freed += sum(size for path, size in sizes.items() if not path.exists())
-    partial, more = await to_thread.run_sync(_prune_parts, store, partial_older_than, partial_max)
+    partial: tuple[Digest, ...] = ()
+    more = 0
+    if only != "images":
+        partial, more = await to_thread.run_sync(_prune_parts, store, partial_older_than, partial_max)
     unreadable = tuple(image.name for image in store.images.all() if not image.config.raw)
     return Pruned(
         containers, tuple(untagged), tuple(dict.fromkeys(deleted)), partial, freed + more, unreadable

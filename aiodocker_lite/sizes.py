@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def human_size(count: float, digits: int = 4) -> str:
@@ -16,6 +17,15 @@ def human_size(count: float, digits: int = 4) -> str:
         count /= 1000
         unit += 1
     return f"{float(f'{count:.{digits}g}'):g}{_UNITS[unit]}"
+
+
+def binary_size(count: float) -> str:
+    """Bytes in units of 1024s, such as ``12.35MiB``."""
+    unit = 0
+    while unit < len(_BINARY) - 1 and float(f"{count:.4g}") >= 1024:
+        count /= 1024
+        unit += 1
+    return f"{count:.4g}{_BINARY[unit]}"
 
 
 def size_above(count: int) -> str:

@@ -25,6 +25,8 @@ _MODULES = {
     "wait": "containers",
     "rm": "containers",
     "rename": "containers",
+    "stats": "stats",
+    "top": "stats",
     "attach": "containers",
     "cp": "copying",
     "verify": "verify",
@@ -38,6 +40,30 @@ _MODULES = {
     "serve": "registry",
     "unshare": "unshare",
 }
+_CONTAINER = (
+    "attach", "cp", "exec", "kill", "logs", "ps", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "wait",
+)  # fmt: skip
+_IMAGE = ("load", "pull", "save", "tag")
+_TWO_WORDS: dict[str, dict[str, list[str]]] = {
+    "container": {
+        **{verb: [verb] for verb in _CONTAINER},
+        "ls": ["ps"],
+        "list": ["ps"],
+        "inspect": ["inspect", "--type=container"],
+        "prune": ["prune", "--only=containers"],
+    },
+    "image": {
+        **{verb: [verb] for verb in _IMAGE},
+        "ls": ["images"],
+        "list": ["images"],
+        "rm": ["rmi"],
+        "remove": ["rmi"],
+        "inspect": ["inspect", "--type=image"],
+        "prune": ["prune", "--only=images"],
+    },
+    "system": {"df": ["df"], "prune": ["prune"], "info": ["info"]},
+}
+"""Docker's other names of the same verbs."""
 _GLOBAL_WITH_VALUE = ("--root",)
 
 
@@ -50,27 +76,44 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
     gc.set_threshold(20_000)  # imports make much, and none of it is garbage: 4 % of their time
     prepare_streams()
-    arguments = sys.argv[1:]
+    arguments = _in_one_word(sys.argv[1:])
     verb = _verb(arguments)
     code = guarded(lambda: _invoke(verb, arguments), is_run=verb == "run")
     gc.freeze()  # or the interpreter searches all there is for garbage at its end, which takes 40 ms
     sys.exit(code)
 
 
+def _in_one_word(arguments: list[str]) -> list[str]:
+    """`container ls` as `ps`, and so on; what is not understood stays as it is."""
+    at = _place_of_verb(arguments)
+    if at is None:
+        return arguments
+    known = _TWO_WORDS.get(arguments[at], {})
+    words = known.get(arguments[at + 1]) if len(arguments) > at + 1 else None
+    return arguments if words is None else [*arguments[:at], *words, *arguments[at + 2 :]]
+
+
 def _verb(arguments: list[str]) -> str | None:
-    """The first argument that is neither a global option nor the value of one."""
+    at = _place_of_verb(arguments)
+    return None if at is None else arguments[at]
+
+
+def _place_of_verb(arguments: list[str]) -> int | None:
+    """Where the first argument is that is neither a global option nor the value of one."""
     skip = False
-    for argument in arguments:
+    for at, argument in enumerate(arguments):
         if skip:
             skip = False
         elif argument in _GLOBAL_WITH_VALUE:
             skip = True
         elif not argument.startswith("-"):
-            return argument
+            return at
     return None
 
 
 def _invoke(verb: str | None, arguments: list[str]) -> int:
+    if verb in _TWO_WORDS:
+        return _explain(verb, arguments[-1] in (verb, "-h", "--help"))
     from aiodocker_lite.cli.verbs import build
 
     app = build({verb: _MODULES[verb]} if verb in _MODULES else _MODULES)
@@ -78,3 +121,14 @@ def _invoke(verb: str | None, arguments: list[str]) -> int:
     with app.make_context("aiodocker-lite", arguments) as context:
         result = app.invoke(context)
     return result if isinstance(result, int) else 0
+
+
+def _explain(verb: str, asked: bool) -> int:
+    """What can come after the first of two words; that something else did is an error."""
+    listed = "|".join(sorted(_TWO_WORDS[verb]))
+    if asked:
+        sys.stdout.write(f"Usage: aiodocker-lite {verb} {listed}\n")
+        return 0
+    from aiodocker_lite.errors import InvalidOption
+
+    raise InvalidOption(verb, f"it is followed by one of {listed}")

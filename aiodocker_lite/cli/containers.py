@@ -26,6 +26,7 @@ Signal = Annotated[
 Grace = Annotated[
     int | None,
     typer.Option(
+        "--timeout",
         "--time",
         "-t",
         metavar="SECONDS",

@@ -39,6 +39,9 @@ def prune(
         str | None,
         typer.Option(metavar="SIZE", help="Of the others keep so much, such as 10G; the oldest go."),
     ] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Only 'containers', or only 'images'.")
+    ] = None,
 ) -> int:
     """Remove what nobody uses.
 
@@ -47,12 +50,17 @@ def prune(
     moment stays. The last line says how much room that gave.
     """
     seconds, most = _seconds(partial_older_than), size_of("--partial-max", partial_max)
-    if not force and not _agrees(all=all, older=partial_older_than):
+    match only:
+        case None | "containers" | "images" as kind:
+            pass
+        case _:
+            raise InvalidOption("--only", f"'{only}' is neither 'containers' nor 'images'")
+    if not force and not _agrees(kind, all=all, older=partial_older_than):
         typer.echo("prune was cancelled", err=True)
         return 1
 
     async def work(engine: Engine) -> Pruned:
-        return await engine.prune(all_images=all, partial_older_than=seconds, partial_max=most)
+        return await engine.prune(all_images=all, partial_older_than=seconds, partial_max=most, only=kind)
 
     pruned = run_engine(context, work)
     _section("Deleted Containers:", list(pruned.containers))
@@ -71,16 +79,16 @@ def prune(
     return 0
 
 
-def _agrees(*, all: bool, older: str) -> bool:
+def _agrees(only: str | None, *, all: bool, older: str) -> bool:
     images = "images without at least one container associated to them" if all else "dangling images"
-    typer.echo(
-        "WARNING! This will remove:\n"
-        "  - all stopped containers\n"
-        f"  - all {images}\n"
-        f"  - partial downloads that were not continued for {older}\n\n"
-        "Are you sure you want to continue? [y/N] ",
-        nl=False,
-    )
+    parts = {
+        "containers": "all stopped containers",
+        "images": f"all {images}",
+        "partial": f"partial downloads that were not continued for {older}",
+    }
+    listed = f" {parts[only]}." if only else ":\n  - " + "\n  - ".join(parts.values()) + "\n"
+    question = f"WARNING! This will remove{listed}\nAre you sure you want to continue? [y/N] "
+    typer.echo(question, nl=False)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

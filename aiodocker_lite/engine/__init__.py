@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from aiodocker_lite.remove import Removed as Removed
     from aiodocker_lite.run import Running
     from aiodocker_lite.runtime.ladder import Ladder
+    from aiodocker_lite.runtime.usage import Process as Process
+    from aiodocker_lite.runtime.usage import Usage as Usage
     from aiodocker_lite.store.container import Container as Container
     from aiodocker_lite.store.logs import LogLine as LogLine
     from aiodocker_lite.store.state import State as State

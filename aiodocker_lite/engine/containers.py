@@ -14,6 +14,7 @@ from aiodocker_lite.options import ExecOptions, Streams, text
 
 if TYPE_CHECKING:
     from aiodocker_lite.runtime.process import ContainerProcess
+    from aiodocker_lite.runtime.usage import Process, Usage
     from aiodocker_lite.store.container import Container
     from aiodocker_lite.store.logs import LogLine
     from aiodocker_lite.transfer import Side
@@ -102,6 +103,18 @@ class Containers(Lender):
 
         container = await self.container(name)
         await lifecycle.logs(container, on_line, follow=follow, tail=tail, since=since, until=until)
+
+    async def container_usage(self, name: str) -> Usage:
+        """What it uses of the machine in this moment. Raises NoSuchContainer, ContainerNotRunning."""
+        from aiodocker_lite import lifecycle
+
+        return await to_thread.run_sync(lifecycle.usage, await self.container(name))
+
+    async def container_processes(self, name: str) -> list[Process]:
+        """Its processes, as this machine sees them. Raises NoSuchContainer, ContainerNotRunning."""
+        from aiodocker_lite import lifecycle
+
+        return await to_thread.run_sync(lifecycle.top, await self.container(name))
 
     async def container_sizes(self, container: Container) -> tuple[int, int]:
         """Bytes that it has written, and these with its image's. Raises StoreUnreadable."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from anyio import to_thread
 
@@ -242,13 +242,14 @@ class Images(Lender):
         all_images: bool = False,
         partial_older_than: float = DAY,
         partial_max: int | None = None,
+        only: Literal["containers", "images"] | None = None,
     ) -> Pruned:
         """Remove containers that have ended, images that no container uses, and partial downloads.
 
         Of images those without a name, or all; of downloads those that were not continued for so many
         seconds, and of the others the oldest where they are more than `partial_max` bytes. Whole layers of pulls
         that did not end go after the same time, and with `all_images` at once. What somebody uses, or is
-        bringing, stays. Raises StoreError.
+        bringing, stays. With `only` it is these. Raises StoreError.
         """
         from aiodocker_lite.prune import prune
 
@@ -257,6 +258,7 @@ class Images(Lender):
             all_images=all_images,
             partial_older_than=partial_older_than,
             partial_max=partial_max,
+            only=only,
         )
 
     async def usage(self) -> list[Room]:

@@ -68,6 +68,31 @@ def limited(spec: dict[str, Any]) -> Iterator[list[str]]:
         yield [str(base / name / "cgroup.procs") for base in places]
 
 
+def groups_of(pid: int) -> dict[str, Path]:
+    """The groups that were made for the container of this process, by controller."""
+    found = _hierarchies(groups=Path(f"/proc/{pid}/cgroup"))
+    every = dict(found.first)
+    if found.second is not None:
+        for controller in ("memory", "cpu", "pids"):
+            every.setdefault(controller, found.second)
+    return {controller: group for controller, group in every.items() if group.name.startswith(PREFIX)}
+
+
+def was_out_of_memory(spec: dict[str, Any]) -> bool:
+    """The kernel killed a process of this container, whose groups are still there, for its limit of memory."""
+    if "memory" not in spec["linux"].get("resources", {}):
+        return False
+    found = _hierarchies()
+    bases = (found.first.get("memory"), found.second, found.second and found.second.parent)
+    name = spec["linux"]["cgroupsPath"].rpartition("/")[2]
+    for base in filter(None, bases):
+        for file in ("memory.oom_control", "memory.events"):
+            with suppress(OSError):
+                lines = (base / name / file).read_text().splitlines()
+                return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
+    return False
+
+
 def sweep(base: Path) -> None:
     """Remove the groups in this directory whose engines were killed."""
     for group in base.glob(f"{PREFIX}*"):
@@ -219,11 +244,11 @@ def _second_version(controller: str, resources: dict[str, Any]) -> list[tuple[st
 # --- where -----------------------------------------------------------------------------------
 
 
-def _hierarchies(proc: Path = Path("/proc/self")) -> _Hierarchies:
-    """Where the groups of this process are mounted."""
+def _hierarchies(proc: Path = Path("/proc/self"), groups: Path | None = None) -> _Hierarchies:
+    """Where the groups of this process are mounted, or those of another in the same mounts."""
     own: dict[str, str] = {}
     with suppress(OSError):
-        for line in (proc / "cgroup").read_text().splitlines():
+        for line in (groups or proc / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             own.update(dict.fromkeys(controllers.split(","), path))
     first: dict[str, Path] = {}

@@ -50,12 +50,14 @@ VERBS = [
     ),
     ("logs [OPTIONS] CONTAINER", "-f,--follow -n,--tail -t,--timestamps --since --until -h,--help"),
     ("start [OPTIONS] CONTAINER...", "-a,--attach -h,--help"),
-    ("stop [OPTIONS] CONTAINER...", "-t,--time -s,--signal -h,--help"),
-    ("restart [OPTIONS] CONTAINER...", "-t,--time -s,--signal -h,--help"),
+    ("stop [OPTIONS] CONTAINER...", "-t,--timeout -s,--signal -h,--help"),
+    ("restart [OPTIONS] CONTAINER...", "-t,--timeout -s,--signal -h,--help"),
     ("kill [OPTIONS] CONTAINER...", "-s,--signal -h,--help"),
     ("wait [OPTIONS] CONTAINER...", "-h,--help"),
     ("rm [OPTIONS] CONTAINER...", "-f,--force -v,--volumes -h,--help"),
     ("rename [OPTIONS] CONTAINER NEW_NAME", "-h,--help"),
+    ("stats [OPTIONS] [CONTAINER...]", "-a,--all --no-stream --no-trunc --format -h,--help"),
+    ("top [OPTIONS] CONTAINER", "-h,--help"),
     ("attach [OPTIONS] CONTAINER", "-h,--help"),
     ("cp [OPTIONS] SOURCE TARGET", "-a,--archive -L,--follow-link -q,--quiet -h,--help"),
     (
@@ -63,7 +65,7 @@ VERBS = [
         "--repair --insecure --tls-verify --cert-dir --authfile --limit --progress -h,--help",
     ),
     ("volume [OPTIONS] ls|create|inspect|rm|prune [VOLUME...]", "-q,--quiet --label -f,--force -h,--help"),
-    ("prune [OPTIONS]", "-a,--all -f,--force --partial-older-than --partial-max -h,--help"),
+    ("prune [OPTIONS]", "-a,--all -f,--force --partial-older-than --partial-max --only -h,--help"),
     ("df [OPTIONS]", "--format -h,--help"),
     ("info [OPTIONS]", "-f,--format -h,--help"),
     ("doctor [OPTIONS]", "-h,--help"),
@@ -93,6 +95,32 @@ def test_every_verb_has_help(adl: Adl, root: Path, usage: str, options: str) -> 
     assert [",".join(filter(None, names)) for names in offered] == options.split()
     assert max(map(len, done.out.splitlines())) <= 80
     assert not root.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        ("container ls", "ps [OPTIONS]"),
+        ("container rm", "rm [OPTIONS] CONTAINER..."),
+        ("container stats", "stats [OPTIONS] [CONTAINER...]"),
+        ("container inspect", "inspect [OPTIONS] NAME..."),
+        ("image ls", "images [OPTIONS] [NAME[:TAG]]"),
+        ("image rm", "rmi [OPTIONS] IMAGE..."),
+        ("image prune", "prune [OPTIONS]"),
+        ("system df", "df [OPTIONS]"),
+        ("image", "image inspect|list|load|ls|prune|pull|remove|rm|save|tag"),
+    ],
+)
+def test_docker_has_two_words_for_a_verb(adl: Adl, words: str, usage: str) -> None:
+    """Which is the same one, with its options."""
+    assert adl(*words.split(), "--help").out.splitlines()[0] == f"Usage: aiodocker-lite {usage}"
+
+
+def test_a_second_word_that_is_none_is_a_mistake(adl: Adl) -> None:
+    """In one sentence that has those there are."""
+    done = adl("system", "reboot")
+    assert (done.code, done.out) == (125, "")
+    assert done.sentence == "invalid value for system: it is followed by one of df|info|prune"
 
 
 def test_the_command_line_has_help(adl: Adl) -> None:

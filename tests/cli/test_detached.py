@@ -300,6 +300,49 @@ def test_who_ran_in_front_has_no_log(here: Adl, names: Names) -> None:
     assert "logs -f one" in done.sentence
 
 
+# --- what it uses --------------------------------------------------------------------------
+
+
+def test_what_it_uses_can_be_seen(here: Adl, names: Names) -> None:
+    """One that spins takes a processor, one that sleeps takes none, and one that has ended nothing at all."""
+    here("run", "-dq", "--name", "busy", names.box, "sh", "-c", "while :; do :; done")
+    here("run", "-dq", "--name", "idle", names.box, "sh", "-c", "sleep 1000 & exec sleep 1000")
+    here("run", "-dq", "--name", "gone", names.box, "true")
+    here("wait", "gone")
+    form = "{{.Name}}|{{.CPUPerc}}|{{.MemUsage}}|{{.MemPerc}}|{{.NetIO}}|{{.PIDs}}"
+    rows = [line.split("|") for line in here("stats", "-a", "--no-stream", "--format", form).out.splitlines()]
+    assert [row[0] for row in rows] == ["gone", "idle", "busy"]
+    gone, idle, busy = rows
+    assert gone[1:] == ["--"] * 5
+    assert float(busy[1].rstrip("%")) > 10 > float(idle[1].rstrip("%"))
+    assert re.fullmatch(r"[0-9.]+[KM]iB / [0-9.]+GiB", busy[2])
+    assert (busy[4:], idle[5]) == (["0B / 0B", "1"], "2")
+    head = here("stats", "--no-stream", "idle").out.splitlines()[0]
+    assert head.split("   ")[:2] == ["CONTAINER ID", "NAME"]
+    assert here("stats", "nothing").sentence == "No such container: nothing"
+    here("exec", "-d", "idle", "sleep", "99")
+    first, *lines = here("top", "idle").out.splitlines()
+    assert first.split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+    assert sorted(line.split(maxsplit=7)[7] for line in lines) == ["sleep 1000", "sleep 1000", "sleep 99"]
+    assert here("top", "gone").sentence.endswith(" is not running")
+
+
+@pytest.mark.root
+def test_a_group_says_what_it_uses(here: Adl, names: Names) -> None:
+    """The limit, and what was taken of it, as the kernel counts."""
+    script = "for n in 1 2 3 4 5; do cat /bin/cat; done >/dev/shm/x; exec sleep 1000"
+    done = here("run", "-dq", "--name", "one", "-m", "64m", names.box, "sh", "-c", script)
+    if done.code == 125:
+        pytest.skip(done.sentence)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        used, limit = here("stats", "--no-stream", "--format", "{{.MemUsage}}").out.strip().split(" / ")
+        assert limit == "64MiB"
+        if used.endswith("MiB") and 8 < float(used.removesuffix("MiB")) < 40:
+            return
+    pytest.fail(used)
+
+
 # --- names and lists -----------------------------------------------------------------------
 
 
@@ -383,6 +426,11 @@ def test_docker_says_the_same(here: Adl, names: Names, tmp_path: Path) -> None:
         ("start", "fin"),
         ("wait", "fin"),
         ("ps", "-a", "-f", "name=fin", "--format", "{{.Names}}"),
+        ("container", "ls", "-a", "-f", "name=fin", "--format", "{{.Names}}"),
+        ("container", "inspect", "-f", "{{.Name}}", "fin"),
+        ("container", "inspect", f"{names.box}:latest"),
+        ("top", "fin"),
+        ("container", "stop", "-t", "0", "fin"),
         ("rm", "up", "nothing", "bad"),
         ("rm", "-f", "fin", "nothing"),
         ("ps", "-a", "--format", table),
