@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -85,6 +86,10 @@ class Running:
     def signal(self, number: int) -> None:
         """Send a signal to the container's first process."""
         self.process.signal(number)
+
+    def kill(self) -> None:
+        """Kill it, with all processes in it."""
+        self.process.signal(signal.SIGKILL)
 
     @asynccontextmanager
     async def exec(

@@ -164,6 +164,24 @@ async def test_a_running_container_can_be_talked_to(engine: Engine, name: str) -
             assert await running.wait() == 7
 
 
+async def test_more_processes_can_join_a_running_one(engine: Engine, name: str) -> None:
+    """With pipes of their own and codes of their own, by the object or by name; and it can be killed."""
+    from aiodocker_lite import ExecOptions, Streams
+
+    async with engine.start(name, sh("echo up; sleep 1000"), REMOVE, streams=Streams.captured()) as running:
+        assert running.stdout is not None
+        await running.stdout.receive()
+        options = ExecOptions(env={"A": "b"})
+        async with running.exec(sh("echo $A; exit 3"), options, streams=Streams.captured()) as process:
+            assert process.stdout is not None
+            assert await process.stdout.receive() == b"b\n"
+            assert await process.wait() == 3
+        async with engine.exec(running.id, sh("exit 4")) as process:
+            assert await process.wait() == 4
+        running.kill()
+        assert await running.wait() == 137
+
+
 async def test_leaving_the_block_ends_the_container(engine: Engine, name: str) -> None:
     """Also when it ignores what it is asked; nothing is left of it."""
     from aiodocker_lite import Streams
