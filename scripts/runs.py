@@ -29,12 +29,13 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=100, help="%(default)s if not given")
     parser.add_argument("--detached", type=int, default=200, help="%(default)s if not given")
     parser.add_argument("--detached-at-once", type=int, default=50, help="%(default)s if not given")
+    parser.add_argument("--runtime", default="native", help="crun, runc or youki; %(default)s if not given")
     return anyio.run(_play, parser.parse_args())
 
 
 async def _play(chosen: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="runs.") as place:
-        async with many_runs(Path(place)) as runs:
+        async with many_runs(Path(place), chosen.runtime) as runs:
             before = runs.left()
             await _timed("in a row", runs, runs.in_a_row, chosen.in_a_row)
             await _timed("at once", runs, runs.at_once, chosen.at_once)

@@ -24,18 +24,25 @@ def main() -> int:
     parser.add_argument(
         "--work", type=Path, help="where the Debian is kept; a temporary directory if not given"
     )
+    parser.add_argument("--runtime", default="native", help="crun, runc or youki; %(default)s if not given")
+    parser.add_argument(
+        "archives", type=Path, nargs="*", help="of more images that have a shell, to be run too"
+    )
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="services.") as name:
         place = Path(name)
         work = chosen.work or place
         work.mkdir(parents=True, exist_ok=True)
-        services = Services(place / "store", place)
+        services = Services(place / "store", place, chosen.runtime)
         services.adl("load", "-q", "-i", str(pack(debian(work), place)))
         began = time.monotonic()
         services.redis()
         services.postgres()
         services.web()
         services.web("-p", "127.0.0.1:PORT:8000")
+        services.debian()
+        for archive in chosen.archives:
+            services.archive(archive)
         took = time.monotonic() - began
     print(*services.seen, *(f"FOUND {finding}" for finding in services.findings), sep="\n")
     print(f"{len(services.seen)} things seen, {len(services.findings)} findings, {took:.0f} s")

@@ -49,7 +49,8 @@ class ManyRuns:
     engine: Engine
     image: Image
     work: Path
-    limits: bool = False
+    runtime: str
+    limits: bool
     """Whether control groups are to be had; then every second run has some."""
     ended: int = 0
     findings: list[str] = field(default_factory=list)
@@ -93,6 +94,8 @@ class ManyRuns:
 
     def _options(self, number: int) -> RunOptions:
         kind = _KINDS[number % len(_KINDS)]
+        is_native = self.runtime == "native"  # the others have no process 1 of their own
+        kind = replace(kind, runtime=self.runtime, init=kind.init and is_native)
         return limited(kind) if self.limits and number % 2 else kind
 
     def _command(self, number: int) -> list[str]:
@@ -131,13 +134,13 @@ class ManyRuns:
 
 
 @asynccontextmanager
-async def many_runs(work: Path) -> AsyncIterator[ManyRuns]:
+async def many_runs(work: Path, runtime: str = "native") -> AsyncIterator[ManyRuns]:
     """A store with the image `box`, from which something has been run, so that what is made once is there."""
     box = image(layer_of(box_tree()), config={"Env": ["PATH=/bin"]})
     layout = write_layout(work / "layout", {"box": box})
     async with Engine(Settings(root=work / "store")) as engine:
         (loaded,) = await engine.load(layout)
-        runs = ManyRuns(engine, loaded, work, _has_limits())
+        runs = ManyRuns(engine, loaded, work, runtime, _has_limits())
         await runs.in_a_row(len(_KINDS))
         await runs.detached(1, 1)
         yield runs

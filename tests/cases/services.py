@@ -14,6 +14,7 @@ from pathlib import Path
 from aiodocker_lite.testing.images import image, layer_of, write_layout
 from tests.fakes.commands import environment
 from tests.fakes.processes import program
+from tests.fakes.real_images import SUITE
 
 PACKAGES = ("postgresql", "python3", "redis-server")
 IMAGE = "services:latest"
@@ -33,7 +34,7 @@ def debian(work: Path) -> Path:
         made = work / "made.tar"
         include = f"--include={','.join(PACKAGES)}"
         subprocess.run(
-            [program("mmdebstrap"), "--quiet", "--variant=minbase", include, "stable", str(made)], check=True
+            [program("mmdebstrap"), "--quiet", "--variant=minbase", include, SUITE, str(made)], check=True
         )
         made.rename(tar)
     return tar
@@ -51,11 +52,14 @@ class Services:
 
     store: Path
     home: Path
+    runtime: str = "native"
     findings: list[str] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
 
     def adl(self, *words: str) -> str:
         """What a command says; one that fails is a finding."""
+        if words[0] == "run":
+            words = ("run", "--runtime", self.runtime, *words[1:])
         done = self._do(*words)
         if done.returncode:
             self.findings.append(
@@ -96,14 +100,35 @@ class Services:
         inside = 8000 if network else port
         published = [word.replace("PORT", str(port)) for word in network]
         self.adl(
-            "run", "-d", "--name", "web", "--init", "-w", "/etc", *published, IMAGE,
+            "run", "-d", "--name", "web", "-w", "/etc", *published, IMAGE,
             "python3", "-u", "-m", "http.server", str(inside),
         )  # fmt: skip
         url = f"http://127.0.0.1:{port}/debian_version"
         self.until("the web server answers", lambda: bool(self._curl(url)))
         said = self.adl("exec", "web", "cat", "/etc/debian_version")
         self.same(f"curl {' '.join(network) or 'by the host'}", self._curl(url), said)
-        self.ends("web", 143, '"GET /debian_version HTTP/1.1" 200')
+        self.ends("web", 137, '"GET /debian_version HTTP/1.1" 200')
+
+    def debian(self) -> None:
+        """What one does in a Debian: packages, users, a service's files."""
+        for asked, answer in (
+            ("dpkg --audit && dpkg-query -Wf '${Package}' redis-server", "redis-server"),
+            ("useradd -m -u 4321 somebody && su somebody -c 'cd && touch x && id -un && stat -c %U x'", "somebody\nsomebody"),
+            ("apt-get -s remove redis-server | grep -c '^Remv redis-server'", "1"),
+            ("python3 -c 'import ssl, socket, multiprocessing as m; print(sum(m.Pool(3).map(abs, range(-9, 0))))'", "45"),
+        ):  # fmt: skip
+            self.same(f"Debian: {asked}", self.adl("run", "--rm", IMAGE, "sh", "-c", asked), answer)
+
+    def archive(self, path: Path) -> None:
+        """An image of somebody else's, which has a shell: it runs, writes, is run again and copied from."""
+        name = self.adl("load", "-q", "-i", str(path)).rpartition(": ")[2]  # or its ID
+        script = "echo kept >/made; i=0; while [ $i -lt 3 ]; do i=$((i+1)); echo $i; done"
+        self.same(
+            f"{name} runs", self.adl("run", "--name", "small", name, "/bin/sh", "-c", script), "1\n2\n3"
+        )
+        copied = self.adl("cp", "small:/made", "-")
+        self.same(f"{name} wrote", str("kept\n" in copied), "True")
+        self.adl("rm", "small")
 
     def ends(self, name: str, code: int, said: str) -> None:
         """Stop it; it ends in order, its log has these words, and it can be removed."""
