@@ -52,6 +52,7 @@
     ├── NoSuchObject           neither a container nor an image
     └── RunError               the container, or the way to it
         ├── IsolationUnavailable
+        ├── RuntimeUnavailable
         ├── NetworkUnavailable
         ├── NetworkFailed
         ├── LimitsUnavailable
