@@ -1,4 +1,4 @@
-"""Real systems, pulled and mounted, against what umoci and podman make of the same images."""
+"""A real system, pulled and mounted, against what umoci and podman make of the same image; `scripts.trees` has more."""
 
 from __future__ import annotations
 
@@ -19,17 +19,14 @@ from tests.runtime.cage import NOBODY
 @pytest.mark.overlay
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs uid 0 to be root and an ordinary user")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("image", ["busybox", "debian"])
-def test_a_real_tree_is_what_umoci_and_podman_make_of_it(
-    open_registry: RealRegistry, tmp_path: Path, image: str
-) -> None:
+def test_a_real_tree_is_what_umoci_and_podman_make_of_it(open_registry: RealRegistry, tmp_path: Path) -> None:
     """In every attribute, as root and as an ordinary user; merged into one tree, too."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)  # an ordinary user reads the layout
-        layout = write_layout(Path(directory), {"latest": MAKERS[image](tmp_path)})
-        found = compare(layout, open_registry.push(layout, image), (0, NOBODY))
+        layout = write_layout(Path(directory), {"latest": MAKERS["busybox"](tmp_path)})
+        found = compare(layout, open_registry.push(layout, "busybox"), (0, NOBODY))
     assert [(each.user, each.tool) for each in found] == [
         (user, tool) for user in (0, NOBODY) for tool in ("flattened", "umoci", "podman")
     ]
-    assert min(each.entries for each in found) > {"busybox": 250, "debian": 5000}[image]
+    assert min(each.entries for each in found) > 250
     assert [each.differences for each in found] == [[]] * 6

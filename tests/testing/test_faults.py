@@ -201,10 +201,11 @@ async def test_a_connection_that_is_closed_unanswered(registry: FakeRegistry) ->
 
 
 @pytest.mark.parametrize(
-    ("fault", "sent"), [(unanswered("stall"), 0), (cut(100, "stall"), 100), (late(60), 0), (slow(0.08), 1)]
+    ("fault", "sent"),
+    [(unanswered("stall"), {0}), (cut(100, "stall"), {100}), (late(60), {0}), (slow(0.08), {0, 1})],
 )
 async def test_what_takes_for_ever_ends_with_its_client(
-    registry: FakeRegistry, fault: Fault, sent: int
+    registry: FakeRegistry, fault: Fault, sent: set[int]
 ) -> None:
     """And holds up no server that wants to end."""
     registry.script("GET", "/blobs/", fault)
@@ -212,7 +213,7 @@ async def test_what_takes_for_ever_ends_with_its_client(
         await ask(registry)
     assert scope.cancelled_caught
     await registry.wait_until_closed()
-    assert registry.sent(PATH) == sent
+    assert registry.sent(PATH) in sent
 
 
 async def test_a_body_without_end(registry: FakeRegistry) -> None:
