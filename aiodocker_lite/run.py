@@ -26,7 +26,7 @@ from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.manifest import ImageConfig
 from aiodocker_lite.options import ExecOptions, RunOptions, Streams
-from aiodocker_lite.runtime.cgroups import PREFIX, sweep_all
+from aiodocker_lite.runtime.cgroups import PREFIX, sweep_all, was_out_of_memory
 from aiodocker_lite.runtime.ladder import Ladder, probe
 from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.pids import start_ticks
@@ -218,10 +218,11 @@ async def resume(
             write_bundle(container, bundle)
             store.containers.write_running(container, process.pid, start_ticks(process.pid))
         yield Running(container, process, bundle)
+        oom_killed = was_out_of_memory(spec)  # while its group is there
     if process.returncode is not None:
         # Whoever waits for the exit code gets it, whether it can be kept or not.
         with _kept(container, "ended", progress):
-            store.containers.write_exit(container, process.returncode)
+            store.containers.write_exit(container, process.returncode, oom_killed=oom_killed)
 
 
 @contextmanager

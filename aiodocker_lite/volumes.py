@@ -11,14 +11,12 @@ from anyio import to_thread
 from aiodocker_lite import subids
 from aiodocker_lite.errors import SetupFailed
 from aiodocker_lite.layer.privileges import Owners
-from aiodocker_lite.mount import Mount, place
+from aiodocker_lite.mount import Mount
 from aiodocker_lite.snapshot import fill
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
 from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.locks import hold
-
-_KERNEL = ("/proc", "/sys", "/dev")
 
 
 async def provide_volumes(
@@ -35,20 +33,16 @@ async def provide_volumes(
     found: dict[str, Path] = {}
     options = container.options
     _make_sources(options.mounts)
-    chosen = {place(mount.target): mount for mount in options.mounts}
-    for target in container.defaults.volumes:
-        where = place(target)
-        if where != "/" and not any(f"{where}/".startswith(f"{kernel}/") for kernel in _KERNEL):
-            chosen.setdefault(where, Mount(where, ""))
-    for number, (target, mount) in enumerate(sorted(chosen.items())):
-        if mount.kind != "volume":
+    for each in container.mounted:
+        target, mount = each.target, each.mount
+        if mount.kind != "volume" or each.source is None:
             continue
         if mount.source:
             async with hold(store.paths.lock(f"volume-{mount.source}")):
                 found[target] = store.volumes.give(mount.source, container.id).path
                 await _fill(layers, target, mount, found[target], owners)
         else:
-            found[target] = container.path / "volumes" / str(number)
+            found[target] = each.source
             with store_errors(found[target]):
                 found[target].mkdir(parents=True, exist_ok=True)
             await _fill(layers, target, mount, found[target], owners)

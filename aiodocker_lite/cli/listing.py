@@ -99,10 +99,12 @@ def _row(container: Container, state: State, *, whole: bool) -> dict[str, Any]:
         "ID": container.id if whole else container.id[:12],
         "Image": container.image,
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
-        "LocalVolumes": "0",
-        "Mounts": ",".join(mount.source for mount in container.options.mounts if mount.source),
+        "LocalVolumes": str(sum(each.mount.kind == "volume" for each in container.mounted)),
+        "Mounts": ",".join(
+            each.mount.source or str(each.source) for each in container.mounted if each.source
+        ),
         "Names": container.name,
-        "Networks": _network(container),
+        "Networks": container.network,
         "Platform": str(container.platform),
         "Ports": ", ".join(map(str, container.ports)) if state.running else "",
         "RunningFor": ago(container.created),
@@ -111,11 +113,6 @@ def _row(container: Container, state: State, *, whole: bool) -> dict[str, Any]:
         "Status": _status(state),
         "Label": lambda name: labels.get(name, ""),
     }
-
-
-def _network(container: Container) -> str:
-    options = container.options
-    return options.network or ("private" if options.publish else "host")
 
 
 def _status(state: State) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import InvalidManifest, StoreUnreadable
 from aiodocker_lite.manifest import RunDefaults
+from aiodocker_lite.mount import Mount, place
 from aiodocker_lite.options import RunOptions
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.ports import Port
@@ -20,6 +21,19 @@ from aiodocker_lite.store.state import ALIVE, State, read_state
 
 CONFIG = "config.json"
 _CONNECTION = "connection.json"
+
+
+_KERNEL = ("/proc", "/sys", "/dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """One place in a container where something else is."""
+
+    target: str
+    mount: Mount
+    source: Path | None
+    """On this machine; None for what is in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,33 @@ class Container:
         """Keep it. Raises DiskFull, StoreUnwritable."""
         with store_errors(self.path):
             (self.path / _CONNECTION).write_text(text)
+
+    @property
+    def network(self) -> str:
+        """Which one it was given, by the words of the option."""
+        return self.options.network or ("private" if self.options.publish else "host")
+
+    @property
+    def mounted(self) -> tuple[Mounted, ...]:
+        """What is mounted in it, by target: as its options want, and its image."""
+        chosen = {place(mount.target): mount for mount in self.options.mounts}
+        for target in self.defaults.volumes:
+            where = place(target)
+            if where != "/" and not any(f"{where}/".startswith(f"{kernel}/") for kernel in _KERNEL):
+                chosen.setdefault(where, Mount(where, ""))
+        found = []
+        for number, (target, mount) in enumerate(sorted(chosen.items())):
+            match mount.kind:
+                case "tmpfs":
+                    source = None
+                case "bind":
+                    source = Path(mount.source or "")
+                case _ if mount.source:
+                    source = self.path.parents[1] / "volumes" / mount.source / "data"
+                case _:
+                    source = self.path / "volumes" / str(number)
+            found.append(Mounted(target, mount, source))
+        return tuple(found)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -132,7 +132,7 @@ class Containers:
             finally:
                 os.close(lock)
 
-    def write_exit(self, container: Container, code: int) -> None:
+    def write_exit(self, container: Container, code: int, *, oom_killed: bool = False) -> None:
         """Keep how it ended. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
         state = replace(
             stored_state(container.path),
@@ -141,6 +141,7 @@ class Containers:
             start_ticks=0,
             finished=_now(),
             exit_code=code,
+            oom_killed=oom_killed,
         )
         try:
             # For who waits with this file open: there may be no other in a moment.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from aiodocker_lite.options import Mount
-from aiodocker_lite.store.container import Container
+from aiodocker_lite.store.container import Container, Mounted
+from aiodocker_lite.store.hostconfig import bound, host_config
 from aiodocker_lite.store.logs import log_path
 from aiodocker_lite.store.state import State
 
@@ -33,16 +33,10 @@ def describe(container: Container) -> dict[str, Any]:
         "Driver": "overlay2" if (path / "upper").exists() else "vfs",
         "Platform": container.platform.os,
         "ExecIDs": None,
-        "HostConfig": _host_config(container),
-        "Mounts": [_mount(mount) for mount in options.mounts],
+        "HostConfig": host_config(container),
+        "Mounts": [_mounted(each) for each in container.mounted],
         "Config": _config(container),
-        "NetworkSettings": {
-            "Ports": {},
-            "Gateway": "",
-            "IPAddress": "",
-            "MacAddress": "",
-            "Networks": {"host": {"Gateway": "", "IPAddress": "", "MacAddress": ""}},
-        },
+        "NetworkSettings": _network(container),
         "Options": options.to_json(),
     }
 
@@ -53,7 +47,7 @@ def _state(state: State) -> dict[str, Any]:
         "Running": state.running,
         "Paused": False,
         "Restarting": False,
-        "OOMKilled": False,
+        "OOMKilled": state.oom_killed,
         "Dead": state.status == "dead",
         "Pid": state.pid,
         "ExitCode": state.exit_code or 0,
@@ -63,17 +57,18 @@ def _state(state: State) -> dict[str, Any]:
     }
 
 
-def _host_config(container: Container) -> dict[str, Any]:
-    mounts = container.options.mounts
-    return {
-        "Binds": [_bind(mount) for mount in mounts if mount.kind == "bind"] or None,
-        "LogConfig": {"Type": "json-file", "Config": {}},
-        "NetworkMode": "host",
-        "PortBindings": {},
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-        "AutoRemove": container.remove,
-        "Tmpfs": {mount.target: "" for mount in mounts if mount.kind == "tmpfs"} or None,
+def _network(container: Container) -> dict[str, Any]:
+    """How it is connected: while it runs, and not any more after that."""
+    runs = container.state.running
+    ports: dict[str, Any] = dict.fromkeys(container.defaults.exposed_ports)
+    for port in container.ports if runs else ():
+        ports[f"{port.container}/{port.protocol}"] = bound(container.ports, port)
+    address = {
+        "Gateway": "",
+        "IPAddress": container.connection.get("address", "") if runs else "",
+        "MacAddress": "",
     }
+    return {"Ports": ports if runs else {}, **address, "Networks": {container.network: address}}
 
 
 def _config(container: Container) -> dict[str, Any]:
@@ -103,19 +98,18 @@ def _config(container: Container) -> dict[str, Any]:
     }
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def _mounted(each: Mounted) -> dict[str, Any]:
+    mount, source = each.mount, each.source
+    named = {"Name": mount.source, "Driver": "local"} if mount.kind == "volume" else {}
     return {
         "Type": mount.kind,
-        "Source": mount.source or "",
-        "Destination": mount.target,
+        **named,
+        "Source": "" if source is None else str(source),
+        "Destination": each.target,
         "Mode": "ro" if mount.read_only else "",
         "RW": not mount.read_only,
         "Propagation": "rprivate" if mount.kind == "bind" else "",
     }
-
-
-def _bind(mount: Mount) -> str:
-    return f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}"
 
 
 def _or_none(words: Sequence[str]) -> list[str] | None:

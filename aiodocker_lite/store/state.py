@@ -36,6 +36,8 @@ class State:
     started: str = ""
     finished: str = ""
     exit_code: int | None = None
+    oom_killed: bool = False
+    """One of its processes, at least, for its limit of memory."""
     error: str = ""
     """Why it could not be started, or what went wrong besides."""
 
@@ -76,6 +78,7 @@ def write_state(container: Path, state: State) -> None:
         "started": state.started,
         "finished": state.finished,
         "exitCode": state.exit_code,
+        "oomKilled": state.oom_killed,
         "error": state.error,
     }
     path, new = container / _STATE, container / f"{_STATE}.new"
@@ -100,6 +103,7 @@ def _parse(found: dict[str, object]) -> State:
             "exitCode": int() | None as code,
             "error": str(error),
         }:
-            return State(status, pid, ticks, started, finished, code, error)
+            starved = found.get("oomKilled") is True
+            return State(status, pid, ticks, started, finished, code, starved, error)
         case _:
             raise ValueError("it is no state")
