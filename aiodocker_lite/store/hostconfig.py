@@ -31,6 +31,7 @@ def host_config(container: Container) -> dict[str, Any]:
         "DnsOptions": list(options.dns_options),
         "DnsSearch": list(options.dns_search),
         "ExtraHosts": list(options.hosts) or None,
+        "Runtime": options.runtime or "native",
         "IpcMode": options.ipc or "private",
         "PidMode": options.pid or "",
         "UTSMode": options.uts or "",

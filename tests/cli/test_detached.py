@@ -300,6 +300,52 @@ def test_who_ran_in_front_has_no_log(here: Adl, names: Names) -> None:
     assert "logs -f one" in done.sentence
 
 
+# --- what it was given ---------------------------------------------------------------------
+
+
+def test_inspect_says_what_the_options_were(here: Adl, names: Names, root: Path, tmp_path: Path) -> None:
+    """In docker's keys and numbers; volumes with the directories where their content is."""
+    options = (
+        "--cap-add sys_ptrace --cap-drop ALL --read-only -v data:/data:ro -v /anon --tmpfs /t:size=1m "
+        "--ulimit nofile=10:20 --oom-score-adj 3"
+    )
+    bind = ("-v", f"{tmp_path}:/host", "--mount", f"type=bind,src={tmp_path},dst=/h2,readonly")
+    done = here("run", "-dq", "--name", "one", *options.split(), *bind, names.box, "sleep", "1000")
+    assert done.code == 0, done.err
+    (found,) = json.loads(here("inspect", "one").out)
+    config = found["HostConfig"]
+    assert (config["CapAdd"], config["CapDrop"]) == (["CAP_SYS_PTRACE"], ["ALL"])
+    assert (config["ReadonlyRootfs"], config["Privileged"], config["OomScoreAdj"]) == (True, False, 3)
+    assert config["Ulimits"] == [{"Name": "nofile", "Hard": 20, "Soft": 10}]
+    assert config["Binds"] == ["data:/data:ro", f"{tmp_path}:/host"]
+    assert config["Mounts"] == [{"Type": "bind", "Source": str(tmp_path), "Target": "/h2", "ReadOnly": True}]
+    assert (config["Tmpfs"], config["NetworkMode"], config["PortBindings"]) == ({"/t": "size=1m"}, "host", {})
+    mounts = {mount["Destination"]: mount for mount in found["Mounts"]}
+    assert sorted(mounts) == ["/anon", "/data", "/h2", "/host", "/t"]
+    assert (mounts["/data"]["Name"], mounts["/data"]["RW"]) == ("data", False)
+    own = root / "containers" / done.out.strip()
+    for target, place in (("/data", root / "volumes"), ("/anon", own)):
+        source = Path(mounts[target]["Source"])
+        assert source.is_dir()
+        assert place in source.parents
+    assert here("ps", "--format", "{{.LocalVolumes}} {{.Networks}}").out == "2 host\n"
+
+
+@pytest.mark.root
+def test_inspect_knows_who_ran_out_of_memory(here: Adl, names: Names) -> None:
+    """By the kernel's count; another end by SIGKILL is none of that."""
+    limit = ("-m", "16m", "--memory-swap", "16m")
+    done = here("run", "-dq", "--name", "big", *limit, names.box, "sh", "-c", "x=a; while :; do x=$x$x; done")
+    if done.code == 125:
+        pytest.skip(done.sentence)
+    assert here("wait", "big").out == "137\n"
+    here("run", "-dq", "--name", "small", *limit, names.box, "sleep", "1000")
+    here("kill", "small")
+    assert here("wait", "small").out == "137\n"
+    form = "{{.State.OOMKilled}} {{.HostConfig.Memory}}"
+    assert here("inspect", "-f", form, "big", "small").out == "true 16777216\nfalse 16777216\n"
+
+
 # --- what it uses --------------------------------------------------------------------------
 
 
