@@ -158,10 +158,11 @@ class _Download:
     async def help(self) -> None:
         """Fetch parts as long as there are slots; the first failure is the last."""
         try:
-            while self._sharing and await self._is_more():
-                if self._is_crowded(self._sharing):
+            while await self._is_more():
+                sharing = self._sharing  # which may have ended meanwhile
+                if sharing is None or self._is_crowded(sharing):
                     return
-                with _slot(self._sharing.slots) as has_slot:
+                with _slot(sharing.slots) as has_slot:
                     if not (has_slot and await self._help_once()):
                         return
         finally:
