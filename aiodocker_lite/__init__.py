@@ -22,7 +22,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 network/    programs that connect a network namespace
                 serve       the store as a read-only registry
                 trace       spans of time to a trace for Perfetto, and to an explanation
-    conductors  pull load save bring owners run exec connect volumes remove check mend prune fit host monitor lifecycle transfer: the only files that know the order
+    conductors  pull load save bring owners rootfs run exec connect volumes remove check mend prune fit host monitor lifecycle transfer: the only files that know the order
     engine/     opens, lends and closes what conductors use
     cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
     testing/    a registry of faults, for tests of whatever talks to registries; nothing else imports it

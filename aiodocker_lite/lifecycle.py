@@ -16,6 +16,7 @@ from anyio import to_thread
 from aiodocker_lite.errors import ContainerNotRunning, ContainerRunning, NoLog, NoSuchContainer
 from aiodocker_lite.options import signal_number
 from aiodocker_lite.runtime.pids import hears, opened, send
+from aiodocker_lite.runtime.process import KILLED
 from aiodocker_lite.runtime.usage import Process, Usage, measure, processes
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
@@ -26,7 +27,6 @@ from aiodocker_lite.store.usage import tree_size
 from aiodocker_lite.store.watch import watching
 
 _GRACE = 10
-_KILLED = 128 + SIGKILL
 
 
 async def wait(container: Container) -> int:
@@ -35,7 +35,7 @@ async def wait(container: Container) -> int:
     if said.strip().isdigit():
         return int(said)
     state = container.state
-    unknown = 0 if state.status == "created" else _KILLED
+    unknown = 0 if state.status == "created" else KILLED
     return unknown if state.exit_code is None else state.exit_code
 
 

@@ -16,7 +16,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
-from aiodocker_lite import events, subids
+from aiodocker_lite import events
 from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
 from aiodocker_lite.connect import plan_network, sweep_networks
 from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage, StoreError
@@ -26,13 +26,12 @@ from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.manifest import ImageConfig
 from aiodocker_lite.options import ExecOptions, RunOptions, Streams
+from aiodocker_lite.rootfs import prepare_root
 from aiodocker_lite.runtime.cgroups import PREFIX, sweep_all, was_out_of_memory
 from aiodocker_lite.runtime.ladder import Ladder, probe
 from aiodocker_lite.runtime.launch import Target, launch
 from aiodocker_lite.runtime.pids import start_ticks
 from aiodocker_lite.runtime.process import ContainerProcess
-from aiodocker_lite.runtime.terminal import Terminal
-from aiodocker_lite.snapshot import flatten, plan_rootfs
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
 from aiodocker_lite.users import resolve_user
@@ -40,6 +39,7 @@ from aiodocker_lite.volumes import provide_volumes
 
 if TYPE_CHECKING:
     from aiodocker_lite.runtime.oci import Backend
+    from aiodocker_lite.runtime.terminal import Terminal
 
 _DRAIN = 5.0
 """Seconds in which output must end after the process has; without a pid namespace others may hold it."""
@@ -159,20 +159,8 @@ async def resume(
 
     Raises UsageError, RunError, StoreError.
     """
-    layers = store.directories(container.layers, str(owners))
-    if layers is None:
-        raise NoSuchImage(container.image)
+    layers, plan = await prepare_root(container, store, ladder, owners)
     options = container.options
-    plan = plan_rootfs(
-        layers,
-        container.path,
-        overlay=ladder.overlay,
-        userxattr=not owners.privileged,
-        model=store.root_model(container.layers),
-    )
-    if plan.upper is None:
-        how = partial(subids.call, owners.maps, flatten) if owners.maps else flatten
-        await to_thread.run_sync(how, plan)
     volumes: dict[str, Path] = {}
     if ladder.is_isolated:
         volumes = await provide_volumes(container, layers, store, owners)

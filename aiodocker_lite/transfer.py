@@ -14,17 +14,15 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from anyio import to_thread
-
 from aiodocker_lite import subids
-from aiodocker_lite.errors import ContainerNotRunning, IsolationUnavailable, NoSuchImage, NotInContainer
+from aiodocker_lite.errors import ContainerNotRunning, IsolationUnavailable, NotInContainer
 from aiodocker_lite.layer.privileges import Owners
+from aiodocker_lite.rootfs import prepare_root
+from aiodocker_lite.runtime.job import told_of
 from aiodocker_lite.runtime.ladder import Ladder, Rung
-from aiodocker_lite.snapshot import flatten, plan_rootfs
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
 
@@ -72,30 +70,11 @@ async def _stopped(container: Container, store: Store, ladder: Ladder, owners: O
     """How a process of its own gets to the root of a container that does not run."""
     if ladder.rung is Rung.NONE:
         raise IsolationUnavailable("chroot", ladder.cause)
-    layers = store.directories(container.layers, str(owners))
-    if layers is None:
-        raise NoSuchImage(container.image)
-    plan = plan_rootfs(
-        layers,
-        container.path,
-        overlay=ladder.overlay,
-        userxattr=not owners.privileged,
-        model=store.root_model(container.layers),
-    )
+    _, plan = await prepare_root(container, store, ladder, owners)
     maps = (ladder.uid_map, ladder.gid_map) if ladder.rung is Rung.USER_NAMESPACES else None
     if plan.upper is None:
-        how = partial(subids.call, owners.maps, flatten) if owners.maps else flatten
-        await to_thread.run_sync(how, plan)
         return {"maps": maps, "directory": str(plan.root)}
-    rootfs = {
-        "root": str(plan.root),
-        "lowers": [str(lower) for lower in plan.lowers],
-        "upper": str(plan.upper),
-        "work": str(plan.work),
-        "userxattr": plan.userxattr,
-        "model": str(plan.model or plan.lowers[-1]),
-    }
-    return {"maps": maps, "rootfs": rootfs}
+    return {"maps": maps, "rootfs": told_of(plan)}
 
 
 def host_side(path: str) -> Side:

@@ -33,7 +33,7 @@ ROOMS = {
 }
 CONDUCTORS = {
     "host",
-    "pull", "load", "save", "bring", "owners", "run", "exec", "connect", "volumes", "remove", "check", "mend", "prune", "fit",
+    "pull", "load", "save", "bring", "owners", "rootfs", "run", "exec", "connect", "volumes", "remove", "check", "mend", "prune", "fit",
     "monitor", "lifecycle", "transfer",
 }  # fmt: skip
 MAY_IMPORT = {

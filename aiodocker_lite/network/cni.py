@@ -22,10 +22,11 @@ from aiodocker_lite.errors import NetworkFailed
 from aiodocker_lite.network.connection import Connection, Namespace
 from aiodocker_lite.network.free import held_ports
 from aiodocker_lite.ports import Port
+from aiodocker_lite.programs import find_program
 
 _DIRECTORIES = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 _NEEDED = ("bridge", "host-local", "portmap")
-_FIREWALLS = ("/usr/sbin/iptables", "/sbin/iptables")
+_FIREWALL = "iptables"
 _SUBNET = "10.89.64.0/18"
 _BRIDGE: dict[str, Any] = {
     "cniVersion": "0.4.0",
@@ -46,7 +47,7 @@ _PORTS: dict[str, Any] = {"cniVersion": "0.4.0", "name": "aiodocker-lite", "type
 
 def find() -> str | None:
     """The directory that has all plugins that are needed, or None; they need a firewall too."""
-    if _firewall() is None:
+    if find_program(_FIREWALL) is None:
         return None
     return next(
         (place for place in _DIRECTORIES if all(os.access(f"{place}/{name}", os.X_OK) for name in _NEEDED)),
@@ -84,15 +85,11 @@ async def sweep(place: Path, is_alive: Callable[[str], bool]) -> None:
             await _take_back(note)
 
 
-def _firewall() -> str | None:
-    return next((program for program in _FIREWALLS if os.access(program, os.X_OK)), None)
-
-
 async def _let_through() -> None:
     """Let the bridge out, whatever others have forbidden. Raises NetworkFailed."""
-    program = _firewall()
+    program = find_program(_FIREWALL)
     if program is None:
-        raise NetworkFailed("iptables", "it is not here any more")
+        raise NetworkFailed(_FIREWALL, "it is not here any more")
     for rule in _RULES:
         for verb in ("-C", "-I"):
             words = [program, "-w", *rule.format(verb, subnet=_SUBNET).split()]

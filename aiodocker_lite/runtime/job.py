@@ -49,14 +49,19 @@ def job_of(spec: dict[str, Any], rootfs: Rootfs, rung: Rung) -> dict[str, Any]:
         "init": INIT in spec.get("annotations", {}),
         "rung": str(rung),
         "parent": os.getpid(),
-        "rootfs": {
-            "root": str(rootfs.root),
-            "lowers": [str(lower) for lower in rootfs.lowers],
-            "upper": None if rootfs.upper is None else str(rootfs.upper),
-            "work": None if rootfs.work is None else str(rootfs.work),
-            "userxattr": rootfs.userxattr,
-            "model": str(rootfs.model or (rootfs.lowers[-1] if rootfs.lowers else rootfs.root)),
-        },
+        "rootfs": told_of(rootfs),
+    }
+
+
+def told_of(rootfs: Rootfs) -> dict[str, Any]:
+    """The root, as a process of its own mounts it."""
+    return {
+        "root": str(rootfs.root),
+        "lowers": [str(lower) for lower in rootfs.lowers],
+        "upper": None if rootfs.upper is None else str(rootfs.upper),
+        "work": None if rootfs.work is None else str(rootfs.work),
+        "userxattr": rootfs.userxattr,
+        "model": str(rootfs.model or (rootfs.lowers[-1] if rootfs.lowers else rootfs.root)),
     }
 
 

@@ -26,10 +26,10 @@ from aiodocker_lite.runtime.interpreter import guarded_interpreter
 from aiodocker_lite.runtime.job import Rootfs, filtered, job_of, runtime_of, stop_signal_of
 from aiodocker_lite.runtime.ladder import Rung
 from aiodocker_lite.runtime.process import ContainerProcess
-from aiodocker_lite.runtime.terminal import Terminal
 
 if TYPE_CHECKING:
     from aiodocker_lite.runtime.oci import Backend
+    from aiodocker_lite.runtime.terminal import Terminal
 
 _INIT = "from aiodocker_lite.runtime.init import main; main(*map(int, sys.argv[1:]))"
 _PATIENCE = 2.0
@@ -247,6 +247,8 @@ async def _begin(
                             )
                     await talk.send(_answer(user, spec, message.get("cwd")))
                 case "terminal":
+                    from aiodocker_lite.runtime.terminal import Terminal
+
                     terminal = Terminal(talk.descriptors.pop(0))
                 case "first-process":
                     pidfd = talk.descriptors.pop(0)

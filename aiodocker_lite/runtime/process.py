@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
 from aiodocker_lite.runtime.pids import hears, send
-from aiodocker_lite.runtime.terminal import Terminal
+
+if TYPE_CHECKING:
+    from aiodocker_lite.runtime.terminal import Terminal
 
 KILLED = 128 + signal.SIGKILL
 
