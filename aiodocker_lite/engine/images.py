@@ -173,7 +173,7 @@ class Images(Lender):
         flaws = await to_thread.run_sync(self.store.images.index_flaws)
         tools = await self._open_tools()
         if flaws:
-            await to_thread.run_sync(self.store.images.rewrite_index)
+            await to_thread.run_sync(self.store.images.settle_index)
         for flaw in flaws:
             progress(events.Notice(flaw))
         if not images:

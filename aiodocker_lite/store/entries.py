@@ -20,6 +20,7 @@ _NAME = "org.opencontainers.image.ref.name"
 _PULLED = "org.aiodocker-lite.pulled.digest"
 _MANIFEST = "org.aiodocker-lite.manifest"
 """Digest, size and media type of the manifest as it was pulled, where that is no OCI manifest."""
+_DOUBTFUL = "org.aiodocker-lite.doubtful"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Entry:
     listed: Descriptor
     """What the layout lists: the same, or an OCI manifest of the same image."""
     pulled: Digest
+    is_doubtful: bool = False
+    """It was read from an index that nothing bore out: name and digest may be wrong."""
 
     def answers(self, asked: Reference) -> bool:
         """This entry is what `asked` means: by digest if it has one, else by tag."""
@@ -48,6 +51,8 @@ class Entry:
             annotations[_NAME] = str(self.name)
         if self.manifest.digest != self.listed.digest:
             annotations[_MANIFEST] = json.dumps(self.manifest.to_json())
+        if self.is_doubtful:
+            annotations[_DOUBTFUL] = "true"
         return replace(self.listed, annotations=annotations).to_json()
 
 
@@ -82,6 +87,7 @@ def read_entry(entry: dict[str, Any]) -> Entry:
         manifest,
         listed,
         Digest.parse(pulled) if pulled else manifest.digest,
+        is_doubtful=_DOUBTFUL in listed.annotations,
     )
 
 

@@ -33,7 +33,7 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store.blobs import Blobs
 from aiodocker_lite.store.entries import Entry, by_name, tidy, without_names
-from aiodocker_lite.store.index import index_flaws, is_in_doubt, is_index_sound, read_index, write_index
+from aiodocker_lite.store.index import index_flaws, is_index_sound, read_index, write_index
 from aiodocker_lite.store.layers import LayerRecord, Layers
 from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
@@ -211,18 +211,22 @@ class Images:
         return index_flaws(self._paths, self._blobs)
 
     def mend_index(self) -> None:
-        """Write an index that is damaged or gone anew, unless somebody is writing it, or it is in doubt.
+        """Write an index that is damaged or gone anew, unless somebody is writing it. Raises StoreUnwritable.
 
-        Raises StoreUnwritable.
+        What nothing bears out stays in doubt, until it was told or is replaced.
         """
-        if not (is_index_sound(self._paths) or is_in_doubt(self._paths)):
-            self.rewrite_index()
+        if not is_index_sound(self._paths):
+            self._write_again(lambda entry: entry)
 
-    def rewrite_index(self) -> None:
-        """Write the index and its copy with what is known, unless somebody is writing them. Raises StoreUnwritable."""
+    def settle_index(self) -> None:
+        """Write the index and its copy with what is known, and doubt it no longer. Raises StoreUnwritable."""
+        self._write_again(lambda entry: replace(entry, is_doubtful=False))
+
+    def _write_again(self, look: Callable[[Entry], Entry]) -> None:
         with hold_now(self._paths.lock("index")) as alone:
             if alone:
-                write_index(self._paths, *read_index(self._paths, self._blobs))
+                entries, others = read_index(self._paths, self._blobs)
+                write_index(self._paths, tuple(map(look, entries)), others)
 
     async def add(
         self, names: Sequence[Reference], manifest: Manifest, config: ImageConfig, pulled: Digest

@@ -51,17 +51,11 @@ def is_index_sound(paths: Paths) -> bool:
     return _read(paths.index) is not None
 
 
-def is_in_doubt(paths: Paths) -> bool:
-    """The index can be read, but neither its digest nor its copy bears it out. Raises StoreUnreadable."""
-    return (
-        _read(paths.index) is None
-        and _read(paths.index_copy) is None
-        and _read(paths.index, believing=True) is not None
-    )
-
-
 def index_flaws(paths: Paths, blobs: Blobs) -> list[str]:
     """What is wrong with the index and its copy, as sentences. Raises StoreUnreadable."""
+    here = read_index(paths, blobs)[0]
+    if doubtful := ", ".join(_title(entry) for entry in here if entry.is_doubtful):
+        return [f"Warning: index.json and its copy were damaged or gone, so names may be wrong: {doubtful}"]
     if is_index_sound(paths):
         # Other tools make no copy, nor does an empty store have one.
         with reading_errors(paths.index):
@@ -69,17 +63,9 @@ def index_flaws(paths: Paths, blobs: Blobs) -> list[str]:
         if has_sum and _read(paths.index_copy) is None:
             return ["index.copy.json was damaged or gone, and is written anew"]
         return []
-    here = read_index(paths, blobs)[0]
-    if _read(paths.index_copy) is None:
-        names = ", ".join(_title(entry) for entry in here)
-        return (
-            [f"Warning: index.json and its copy are damaged or gone, so names may be wrong: {names}"]
-            if here
-            else []
-        )
     said = (_read(paths.index, believing=True) or ((), []))[0]
     names = ", ".join(_title(entry) for entry in here if entry not in said)
-    return [f"index.json was damaged, and is mended{f': {names}' if names else ''}"]
+    return [f"index.json was damaged, and is mended{f': {names}' if names else ''}"] if here else []
 
 
 def _title(entry: Entry) -> str:
@@ -152,15 +138,14 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _rebuilt(paths: Paths, blobs: Blobs) -> Listing:
+    borne_out = _read(paths.index_copy)
     ours, others = (
-        _read(paths.index_copy)
-        or _read(paths.index, believing=True)
-        or _read(paths.index_copy, believing=True)
-        or ((), [])
+        borne_out or _read(paths.index, believing=True) or _read(paths.index_copy, believing=True) or ((), [])
     )
     known = {digest for entry in ours for digest in (entry.manifest.digest, entry.listed.digest)}
     known.update(Digest.parse(other["digest"]) for other in others if _has_digest(other))
-    return (*ours, *_nameless(paths, blobs, known)), others
+    found = (*ours, *_nameless(paths, blobs, known))
+    return found if borne_out else tuple(replace(entry, is_doubtful=True) for entry in found), others
 
 
 def _has_digest(other: dict[str, Any]) -> bool:
