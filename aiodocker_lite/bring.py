@@ -24,7 +24,7 @@ from aiodocker_lite.fetch.blob import OpenAt, Sharing, Stretch, Write, fetch_blo
 from aiodocker_lite.fetch.retries import Retries, retrying
 from aiodocker_lite.layer.pool import Job, JoinJob, Unpackers, WaitBeyond
 from aiodocker_lite.layer.privileges import Owners
-from aiodocker_lite.layer.unpack import Unpacked
+from aiodocker_lite.layer.rules import Unpacked
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.spans import span

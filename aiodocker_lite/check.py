@@ -31,7 +31,7 @@ from aiodocker_lite.errors import (
     one_error,
 )
 from aiodocker_lite.layer.pool import Differences, Job, JoinJob, ListJob, Model, notes_of
-from aiodocker_lite.layer.unpack import Unpacked
+from aiodocker_lite.layer.rules import Unpacked
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
 from aiodocker_lite.store.layers import LayerRecord
 from aiodocker_lite.store.locks import hold

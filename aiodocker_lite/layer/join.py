@@ -21,9 +21,9 @@ from aiodocker_lite.copying import copy_content
 from aiodocker_lite.errors import UnsafeEntry
 from aiodocker_lite.layer.attributes import set_xattr
 from aiodocker_lite.layer.beneath import Components, remove_tree
+from aiodocker_lite.layer.failures import translated
 from aiodocker_lite.layer.notes import Attributes, Implied, Link, Note, Whiteouts
 from aiodocker_lite.layer.pending import components
-from aiodocker_lite.layer.unpack import translated
 from aiodocker_lite.layer.view import Found, View, is_opaque, is_whiteout, opened, paths_of
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -23,7 +23,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from aiodocker_lite import subids
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import WorkerDied, WorkerNotStarted, from_message
-from aiodocker_lite.layer.unpack import Unpacked
+from aiodocker_lite.layer.rules import Unpacked
 from aiodocker_lite.settings import Limits
 from aiodocker_lite.spans import span
 

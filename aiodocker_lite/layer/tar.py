@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from zlib import adler32
 
 from aiodocker_lite.errors import InvalidLayer, LimitExceeded, UnsafeEntry
-from aiodocker_lite.layer import sparse
+from aiodocker_lite.layer import pax, sparse
 from aiodocker_lite.settings import Limits
 
 REGULAR = b"0"
@@ -38,8 +38,6 @@ _USTAR = b"ustar\x00"
 _GNU = b"ustar  \x00"
 _XATTR = b"SCHILY.xattr."
 _GNU_SPARSE = b"S"
-_SPARSE_00 = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
-_SPARSE_NAME = b"GNU.sparse.name"
 _NANO = 1_000_000_000
 _TIME_MAX = (1 << 63) // _NANO - 1
 _RATIO_FROM = 1 << 30
@@ -119,23 +117,26 @@ class TarReader:
     # --- entries -----------------------------------------------------------------------------
 
     def _next_entry(self) -> Entry | None:
-        pax: dict[bytes, bytes] = {}
+        records: dict[bytes, bytes] = {}
         long_name = long_link = None
         while True:
             header = self._header()
             if header is None:
-                if pax or long_name is not None or long_link is not None:
+                if records or long_name is not None or long_link is not None:
                     raise InvalidLayer(self._layer, "its tar data ends after an extension header")
                 return None
             kind = header[156:157]
             if kind not in _EXTENSIONS:
-                return self._entry(header, kind, pax, long_name, long_link)
-            if b"size" in pax:
+                return self._entry(header, kind, records, long_name, long_link)
+            if b"size" in records:
                 # T01: a size for the file would be taken for the size of this header, or not.
                 raise InvalidLayer(self._layer, "a PAX size stands before another extension header")
             content = self._extension(header)
             if kind == _PAX_LOCAL:
-                pax = self._pax_records(content)
+                try:
+                    records = pax.parse_records(content)
+                except ValueError as error:
+                    raise InvalidLayer(self._layer, str(error)) from error
             elif kind == _GNU_LONG_NAME:
                 long_name = content.split(b"\0", 1)[0]
             elif kind == _GNU_LONG_LINK:
@@ -146,7 +147,7 @@ class TarReader:
         self,
         header: bytes,
         kind: bytes,
-        pax: dict[bytes, bytes],
+        records: dict[bytes, bytes],
         long_name: bytes | None,
         long_link: bytes | None,
     ) -> Entry:
@@ -161,8 +162,8 @@ class TarReader:
             self._number(header[116:124], "group"),
             _clamped(self._number(header[136:148], "time")) * _NANO,
         )
-        if pax:
-            self._apply_pax(entry, pax)
+        if records:
+            self._apply_pax(entry, records)
         if long_name is not None:
             entry.name = long_name
         if long_link is not None:
@@ -186,14 +187,14 @@ class TarReader:
             entry.size = 0
         self._data_left = entry.size
         self._padding = -entry.size % _RECORD
-        if entry.kind == REGULAR and (kind == _GNU_SPARSE or sparse.is_pax_sparse(pax)):
+        if entry.kind == REGULAR and (kind == _GNU_SPARSE or sparse.is_pax_sparse(records)):
             try:
-                self._find_holes(entry, header if kind == _GNU_SPARSE else None, pax)
+                self._find_holes(entry, header if kind == _GNU_SPARSE else None, records)
             except ValueError as error:
                 raise UnsafeEntry(self._layer, entry.printable, f"a sparse file: {error}") from error
         return entry
 
-    def _find_holes(self, entry: Entry, header: bytes | None, pax: dict[bytes, bytes]) -> None:
+    def _find_holes(self, entry: Entry, header: bytes | None, records: dict[bytes, bytes]) -> None:
         """Give a sparse entry its real size and its map. Raises ValueError."""
         if header is not None:
             size, segments = sparse.old_gnu_map(
@@ -202,11 +203,11 @@ class TarReader:
                 lambda text: self._number(text, "sparse map"),
                 self._limits.header_bytes,
             )
-        elif sparse.has_map_in_data(pax):
-            size = sparse.pax_real_size(pax)
+        elif sparse.has_map_in_data(records):
+            size = sparse.pax_real_size(records)
             segments = sparse.map_from_data(self._data_record, self._limits.header_bytes)
         else:
-            size, segments = sparse.pax_real_size(pax), sparse.pax_map(pax)
+            size, segments = sparse.pax_real_size(records), sparse.pax_map(records)
         sparse.check_map(segments, size, self._data_left)
         entry.size, entry.segments = size, segments
 
@@ -259,39 +260,8 @@ class TarReader:
             raise InvalidLayer(self._layer, f"a tar header has a {what} that is no number")
         return int(digits or b"0", 8)
 
-    # --- PAX ---------------------------------------------------------------------------------
-
-    def _pax_records(self, content: bytes) -> dict[bytes, bytes]:
-        """Records of the form ``length key=value\\n``; the last of equal keys wins."""
-        records: dict[bytes, bytes] = {}
-        pieces: list[bytes] = []
-        position = 0
-        while position < len(content):
-            space = content.find(b" ", position, position + 20)
-            digits = content[position:space] if space > position else b""
-            end = position + (int(digits) if digits.isdigit() else 0)
-            key, equals, value = content[space + 1 : end - 1].partition(b"=")
-            # A record without a length would begin where it ends, for ever (CVE-2019-20907).
-            if (
-                not position < space < end <= len(content)
-                or content[end - 1] != 0x0A
-                or not key
-                or not equals
-            ):
-                if not content[position:].strip(b"\0"):
-                    break
-                raise InvalidLayer(self._layer, "a PAX record in its tar data is malformed")
-            records[key] = value
-            if key in _SPARSE_00:
-                # The one key of which all count: format 0.0 of sparse maps.
-                pieces.append(value)
-            position = end
-        if pieces:
-            records[b"GNU.sparse.map"] = b",".join(pieces)
-        return records
-
-    def _apply_pax(self, entry: Entry, pax: dict[bytes, bytes]) -> None:
-        for key, value in pax.items():
+    def _apply_pax(self, entry: Entry, records: dict[bytes, bytes]) -> None:
+        for key, value in records.items():
             if key == b"path":
                 entry.name = value or entry.name
             elif key == b"linkpath":
@@ -303,20 +273,15 @@ class TarReader:
                     raise UnsafeEntry(self._layer, entry.printable, f"its PAX {key.decode()} is no number")
                 setattr(entry, key.decode(), int(value[:20]))
             elif key == b"mtime":
-                entry.mtime = self._pax_time(entry, value)
+                try:
+                    seconds, nanoseconds = pax.parse_time(value)
+                except ValueError as error:
+                    raise UnsafeEntry(self._layer, entry.printable, str(error)) from error
+                entry.mtime = _clamped(seconds) * _NANO + nanoseconds
             elif key.startswith(_XATTR):
                 entry.xattrs[key[len(_XATTR) :]] = value
-            elif key == _SPARSE_NAME:
+            elif key == pax.SPARSE_NAME:
                 entry.name = value
-
-    def _pax_time(self, entry: Entry, text: bytes) -> int:
-        """Seconds with a fraction, as nanoseconds; digits beyond the ninth are cut off."""
-        sign = -1 if text.startswith(b"-") else 1
-        whole, _, fraction = text.removeprefix(b"-").partition(b".")
-        if not (whole or fraction) or not (whole or b"0").isdigit() or not (fraction or b"0").isdigit():
-            raise UnsafeEntry(self._layer, entry.printable, "its PAX time is no number")
-        seconds = _clamped(int((whole or b"0")[:20]))
-        return sign * (seconds * _NANO + int(fraction[:9].ljust(9, b"0")))
 
     # --- bytes -------------------------------------------------------------------------------
 

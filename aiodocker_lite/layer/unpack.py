@@ -8,69 +8,28 @@ at creation and only mended where the kernel drops bits.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
 from aiodocker_lite import syscalls
-from aiodocker_lite.errors import DiskFull, EngineError, LimitExceeded, StoreUnwritable, UnsafeEntry
+from aiodocker_lite.errors import LimitExceeded, UnsafeEntry
 from aiodocker_lite.layer import tar
 from aiodocker_lite.layer.attributes import set_xattr
 from aiodocker_lite.layer.beneath import Beneath, Components, remove_tree
-from aiodocker_lite.layer.outline import Outline
+from aiodocker_lite.layer.failures import translated
 from aiodocker_lite.layer.pending import INHERITED, Pending
+from aiodocker_lite.layer.rules import Unpacked, UnpackRules
 from aiodocker_lite.layer.space import Space
 from aiodocker_lite.layer.tar import Entry, TarReader
 from aiodocker_lite.layer.view import is_opaque, is_whiteout
 from aiodocker_lite.layer.whiteout import Bookkeeping, Opaque, Remove, whiteout_of
-from aiodocker_lite.settings import Limits
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_OURS = (errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)
 _SPECIAL_BITS = 0o7000
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class UnpackRules:
-    """What this process may do, and how much of it."""
-
-    privileged: bool
-    """Set owners, make devices and use trusted.* marks; else leave that out."""
-    limits: Limits
-    packed: int | None = None
-    """The size of the layer's blob, where its ratio to the tar has a limit."""
-    ids: tuple[int, int] = (0, 0)
-    """Root of a user namespace sets owners too: those below these numbers, of users and of groups (M09)."""
-    outline: Outline | None = None
-    """Compares content in the place of writing it."""
-
-    def may_set_owner(self, entry: Entry) -> bool:
-        """The owner of this entry can be applied."""
-        return self.privileged or (entry.uid < self.ids[0] and entry.gid < self.ids[1])
-
-
-@dataclass(frozen=True, slots=True)
-class Unpacked:
-    """What came out of a layer."""
-
-    entries: int
-    bytes: int
-    skipped: int
-    """Entries or attributes that could not be, or must not be, applied here."""
-    describes_root: bool = False
-    """Whether an entry says what the root directory is like; else that of a lower layer counts."""
-    loose_ends: int = 0
-    """What depends on the layers below, and is for `join`: see `notes.py`."""
-    unapplied: int = 0
-    """Notes about owners, capabilities and devices that are for somebody with more rights."""
-    listing: str | None = None
-    """The digest of the list that was made of it: see `listing.py`."""
 
 
 def unpack_layer(
@@ -413,19 +372,6 @@ class _Unpacker:
     def _set_xattr(self, where: int | bytes, key: bytes, value: bytes) -> None:
         if not set_xattr(where, key, value):
             self._skipped += 1
-
-
-def translated(error: OSError, layer: str, where: str) -> EngineError:
-    """What the system refused, as an error about this place in a layer, or about the store."""
-    if error.errno in (*_FULL, *_OURS):
-        return store_error(error, where)
-    return UnsafeEntry(layer, where, os.strerror(error.errno or 0))
-
-
-def store_error(error: OSError, where: str) -> EngineError:
-    """What the system refused, as an error about the store."""
-    kind = DiskFull if error.errno in _FULL else StoreUnwritable
-    return kind(where, os.strerror(error.errno or 0))
 
 
 def _write(fd: int, piece: memoryview) -> None:

@@ -36,13 +36,15 @@ from aiodocker_lite.layer import confine
 from aiodocker_lite.layer.ahead import ahead
 from aiodocker_lite.layer.compare import Comparison, Difference, same_content
 from aiodocker_lite.layer.decompress import plain_blocks
+from aiodocker_lite.layer.failures import store_error
 from aiodocker_lite.layer.join import Stack, join_layer
 from aiodocker_lite.layer.listing import compare_listing, write_listing
 from aiodocker_lite.layer.notes import read_notes
 from aiodocker_lite.layer.outline import Outline
+from aiodocker_lite.layer.rules import Unpacked, UnpackRules
 from aiodocker_lite.layer.tar import TarReader
 from aiodocker_lite.layer.took import Took
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, store_error, unpack_layer
+from aiodocker_lite.layer.unpack import unpack_layer
 from aiodocker_lite.settings import Limits
 from aiodocker_lite.verify import Verifier
 

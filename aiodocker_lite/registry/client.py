@@ -7,20 +7,16 @@ checks their digest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-import anyio
 from yarl import URL
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import (
-    AccessDenied,
-    BlobNotFound,
     DigestMismatch,
-    ImageNotFound,
     LimitExceeded,
     LoginFailed,
     RegistryError,
@@ -33,19 +29,18 @@ from aiodocker_lite.manifest import DOCUMENT_MAX, INDEXES, MANIFESTS, Descriptor
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.registry.addresses import base_url, is_loopback
 from aiodocker_lite.registry.answers import content_range_of, failure_of, quota_of
-from aiodocker_lite.registry.auth import Authorizer, CredentialsRefused, FindCredential, Place
+from aiodocker_lite.registry.auth import CredentialsRefused, FindCredential
 from aiodocker_lite.registry.credentials import Credential
 from aiodocker_lite.registry.documents import manifest_type, promise, promised_digest, read_document
 from aiodocker_lite.registry.failover import Failover, Tell
 from aiodocker_lite.registry.foreign import open_foreign
 from aiodocker_lite.registry.hosts import Endpoint, Hosts
 from aiodocker_lite.registry.part import Part, extent_of, range_header
+from aiodocker_lite.registry.requests import GONE, Requests
 from aiodocker_lite.registry.wire import Answer, Wire
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.verify import verify
 
-_AUTH_ROUNDS = 2
-_GONE = (401, 403, 404, 410)
 _RENEWALS = 5
 """More than one, for some addresses are good for one request, and aiohttp repeats one that was hung up on."""
 _ACCEPT = {"Accept": ", ".join(INDEXES + MANIFESTS)}
@@ -66,13 +61,11 @@ class HttpRegistry:
     def __init__(self, settings: Settings, *, credentials: FindCredential) -> None:
         self._hosts = Hosts(settings)
         self._wire = Wire(settings, self._hosts)
-        self._auth = Authorizer(self._wire, credentials)
+        self._requests = Requests(self._wire, credentials)
         self._failover = Failover()
         self._sources: dict[Digest, Endpoint] = {}
         self._quotas: dict[str, Quota | None] = {}
         self._wrong_ranges: Counter[tuple[URL, Digest]] = Counter()
-        self._roots: dict[URL, URL] = {}
-        self._locks: dict[URL, anyio.Lock] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,13 +85,13 @@ class HttpRegistry:
         path = f"manifests/{reference.target}"
 
         async def resolve_at(place: Endpoint) -> Descriptor:
-            async with self._ask("HEAD", place, reference, path, _ACCEPT) as answer:
+            async with self._requests.ask("HEAD", place, reference, path, _ACCEPT) as answer:
                 self._quotas[reference.registry] = quota_of(place.registry, answer.headers)
                 # Some registries refuse HEAD with 405, others with 400 or 501; and an answer to it cannot say why
                 # somebody is denied something.
                 found = promise(reference, answer) if answer.status == 200 else None
                 if answer.status not in (200, 400, 403, 405, 501):
-                    raise await self._failure(place, reference, answer)
+                    raise await self._requests.failure(place, reference, answer)
             return found or await self._resolve_by_reading(place, reference, path)
 
         places = [
@@ -118,9 +111,9 @@ class HttpRegistry:
 
         async def read_at(place: Endpoint) -> bytes:
             path = f"manifests/{promised.digest}"
-            async with self._ask("GET", place, reference, path, _ACCEPT) as answer:
+            async with self._requests.ask("GET", place, reference, path, _ACCEPT) as answer:
                 if answer.status != 200:
-                    raise await self._failure(place, reference.with_digest(promised.digest), answer)
+                    raise await self._requests.failure(place, reference.with_digest(promised.digest), answer)
                 raw = await read_document(answer, what)
             if place.is_mirror:
                 verify(what, raw, promised.digest, promised.size)
@@ -204,10 +197,8 @@ class HttpRegistry:
         async def given(name: str) -> Credential:
             return credential
 
-        auth = Authorizer(self._wire, given)
         try:
-            url = await self._root(place) / ""
-            async with self._authorized(auth, "GET", url, place, {}, self._wire.small_total) as answer:
+            async with Requests(self._wire, given).greet(place) as answer:
                 if answer.status in (401, 403):
                     raise CredentialsRefused(credential.source, await answer.message())
                 if answer.status != 200:
@@ -236,13 +227,15 @@ class HttpRegistry:
     ) -> Part:
         offset, end = extent
         path, headers = f"blobs/{blob.digest}", range_header(offset, end, blob.size)
-        answer = await stack.enter_async_context(self._ask("GET", place, reference, path, headers))
+        answer = await stack.enter_async_context(self._requests.ask("GET", place, reference, path, headers))
         for _ in range(_RENEWALS):
-            if answer.status not in _GONE or answer.at_home:
+            if answer.status not in GONE or answer.at_home:
                 break
             # A signed address that ran out: the registry gives a new one.
             await stack.aclose()
-            answer = await stack.enter_async_context(self._ask("GET", place, reference, path, headers))
+            answer = await stack.enter_async_context(
+                self._requests.ask("GET", place, reference, path, headers)
+            )
         if (
             answer.status == 416
             or (answer.status == 206 and _is_of_other_bytes(answer, blob))
@@ -250,9 +243,9 @@ class HttpRegistry:
         ):
             # Not a registry that knows ranges: read it all and throw away what we have.
             await stack.aclose()
-            answer = await stack.enter_async_context(self._ask("GET", place, reference, path, {}))
+            answer = await stack.enter_async_context(self._requests.ask("GET", place, reference, path, {}))
         if answer.status not in (200, 206):
-            raise await self._failure(place, reference, answer, blob)
+            raise await self._requests.failure(place, reference, answer, blob)
         if _is_of_other_bytes(answer, blob):
             answer = answer.as_stored()
         start, end = extent_of(answer, blob, offset, end)
@@ -272,89 +265,10 @@ class HttpRegistry:
             self._wrong_ranges[place.root, blob.digest] = 0
         return self._wrong_ranges[place.root, blob.digest] > 1
 
-    @asynccontextmanager
-    async def _ask(
-        self, method: str, place: Endpoint, reference: Reference, path: str, headers: Mapping[str, str]
-    ) -> AsyncIterator[Answer]:
-        """Send a request about one repository and lend the answer, whatever its status."""
-        # A blob may take as long as bytes arrive.
-        total = None if path.startswith("blobs/") else self._wire.small_total
-        url = await self._root(place) / f"{place.repository}/{path}"
-        if place.namespace:
-            url = url.with_query(ns=place.namespace)
-        asking = self._authorized(self._auth, method, url, place, headers, total)
-        async with AsyncExitStack() as stack:
-            try:
-                answer = await stack.enter_async_context(asking)
-            except CredentialsRefused as error:
-                raise _denied(place, reference, error.source, error.detail, error.server) from None
-            yield answer
-
-    @asynccontextmanager
-    async def _authorized(
-        self,
-        auth: Authorizer,
-        method: str,
-        url: URL,
-        place: Endpoint,
-        headers: Mapping[str, str],
-        total: float | None,
-    ) -> AsyncIterator[Answer]:
-        """Send a request, again with an authorization where it is challenged. Raises CredentialsRefused."""
-
-        def at(origin: URL, at_home: bool) -> Place:
-            return Place(place.registry, place.repository, origin, at_home)
-
-        async def authorize(hop: URL, at_home: bool) -> str | None:
-            return await auth.header(at(hop.origin(), at_home))
-
-        for rounds_left in reversed(range(_AUTH_ROUNDS + 1)):
-            async with self._wire.asking(
-                method,
-                url,
-                registry=place.registry,
-                headers=headers,
-                authorize=authorize,
-                trust=place.trust,
-                own_headers=place.headers,
-                total=total,
-            ) as answer:
-                is_challenge = answer.status == 401 and "WWW-Authenticate" in answer.headers
-                if not is_challenge or not rounds_left:
-                    yield answer
-                    return
-                detail = await answer.message()
-            try:
-                await auth.satisfy(at(answer.url.origin(), answer.at_home), answer, detail)
-            except CredentialsRefused:
-                if answer.at_home:
-                    raise
-                raise RegistryUnreachable(
-                    answer.sender, "it wants credentials, and those of the registry are not for it"
-                ) from None
-
-    async def _root(self, place: Endpoint) -> URL:
-        """The root of the API at a place, with the scheme that is spoken there.
-
-        Plain http is spoken where it is permitted and https is not understood, and never after
-        any other failure of TLS (R08).
-        """
-        root = place.root
-        may_be_plain = place.trust.plain_http or is_loopback(root.host or "")
-        if root.scheme == "http" or not may_be_plain:
-            return root
-        async with self._locks.setdefault(root, anyio.Lock()):
-            if root not in self._roots:
-                is_plain = await self._wire.speaks_plain_http(root / "", place.trust)
-                self._roots[root] = root.with_scheme("http") if is_plain else root
-            return self._roots[root]
-
-    # --- answers -----------------------------------------------------------------------------
-
     async def _resolve_by_reading(self, place: Endpoint, reference: Reference, path: str) -> Descriptor:
-        async with self._ask("GET", place, reference, path, _ACCEPT) as answer:
+        async with self._requests.ask("GET", place, reference, path, _ACCEPT) as answer:
             if answer.status != 200:
-                raise await self._failure(place, reference, answer)
+                raise await self._requests.failure(place, reference, answer)
             media_type = manifest_type(reference, answer)
             raw = await read_document(answer, f"manifest for {reference}")
         promised = promised_digest(reference, answer.headers)
@@ -366,35 +280,6 @@ class HttpRegistry:
             raise DigestMismatch(f"manifest for {reference}", str(promised), str(digest))
         return Descriptor(media_type, digest, len(raw))
 
-    async def _failure(
-        self, place: Endpoint, reference: Reference, answer: Answer, blob: Descriptor | None = None
-    ) -> RegistryError:
-        """The error that an answer other than the one we want stands for."""
-        message = await answer.message()
-        if answer.status in _GONE and not answer.at_home:
-            # For a blob that was a new address already.
-            kind = RegistryUnavailable if blob is None else RegistryUnreachable
-            return kind(answer.sender, f"it answered {answer.status}")
-        asked = Place(place.registry, place.repository, answer.url.origin(), answer.at_home)
-        source = self._auth.source(asked)
-        if answer.status in (401, 403):
-            return _denied(place, reference, source or "anonymous", message)
-        if blob is not None and blob.is_foreign and answer.status == 404:
-            reason = f"layer {blob.digest.short} may not be distributed by registries"
-            return BlobNotFound(
-                str(reference), f"{reason}; Settings.foreign_layers permits to fetch it elsewhere"
-            )
-        if answer.status != 404:
-            error = failure_of(answer.sender, answer.status, answer.headers, message)
-        elif blob is not None:
-            error = BlobNotFound(str(reference), f"blob {blob.digest} is not there")
-        else:
-            error = ImageNotFound(str(reference), message or "manifest unknown")
-        if source is not None and answer.status in (404, 429):
-            # Who may see an image, and how many, depends on who asks.
-            error.add_note(f"credentials used: {source}")
-        return error
-
 
 def _is_of_other_bytes(answer: Answer, blob: Descriptor) -> bool:
     """Not the blob, but a compressed form of it; what has the blob's size only has the wrong label (R22)."""
@@ -402,12 +287,3 @@ def _is_of_other_bytes(answer: Answer, blob: Descriptor) -> bool:
         extent = content_range_of(answer.headers)
         return answer.is_encoded and (extent is None or extent[2] != blob.size)
     return answer.is_encoded and answer.headers.get("Content-Length") != str(blob.size)
-
-
-def _denied(
-    place: Endpoint, reference: Reference, source: str, detail: str, server: str = ""
-) -> AccessDenied:
-    error = AccessDenied(str(reference), source)
-    if detail or server:
-        error.add_note(f"{server or place.registry} says: {detail or 'no'}")
-    return error

@@ -17,7 +17,7 @@ from aiodocker_lite import syscalls
 from aiodocker_lite.errors import EngineError, LimitExceeded
 from aiodocker_lite.inflate import load_decoders
 from aiodocker_lite.layer.decompress import plain_blocks
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules
+from aiodocker_lite.layer.rules import Unpacked, UnpackRules
 from aiodocker_lite.removal import remove_directory
 from tests.cases.case import OUT, Case
 from tests.fakes.layers import unpack

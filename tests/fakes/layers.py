@@ -10,7 +10,8 @@ from pathlib import Path
 
 from aiodocker_lite.layer.join import Stack, join_layer
 from aiodocker_lite.layer.notes import read_notes
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules, unpack_layer
+from aiodocker_lite.layer.rules import Unpacked, UnpackRules
+from aiodocker_lite.layer.unpack import unpack_layer
 
 
 def unpack(

@@ -23,8 +23,9 @@ from aiodocker_lite import syscalls
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import EngineError
 from aiodocker_lite.layer.pool import Job, Unpackers, notes_of
+from aiodocker_lite.layer.rules import UnpackRules
 from aiodocker_lite.layer.tar import DIRECTORY, REGULAR, TarReader
-from aiodocker_lite.layer.unpack import UnpackRules, unpack_layer
+from aiodocker_lite.layer.unpack import unpack_layer
 from aiodocker_lite.removal import remove_directory
 from aiodocker_lite.settings import Limits
 from tests.fakes.canary import Ground, escapes

@@ -30,8 +30,8 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.inflate import BLOCK
 from aiodocker_lite.layer.decompress import plain_blocks
 from aiodocker_lite.layer.pool import Job, Unpackers, notes_of
+from aiodocker_lite.layer.rules import UnpackRules
 from aiodocker_lite.layer.tar import TarReader
-from aiodocker_lite.layer.unpack import UnpackRules
 from aiodocker_lite.removal import remove_directory
 from aiodocker_lite.settings import Limits
 from tests.cases.benign_layers import benign_layers

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiodocker_lite.layer.decompress import plain_blocks
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules
+from aiodocker_lite.layer.rules import Unpacked, UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.cases.benign_layers import Twin, benign_layers
 from tests.fakes import layers

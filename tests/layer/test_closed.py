@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aiodocker_lite.layer.unpack import UnpackRules
+from aiodocker_lite.layer.rules import UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.fakes import tars
 from tests.fakes.layers import unpack

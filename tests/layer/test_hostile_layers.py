@@ -15,7 +15,7 @@ import pytest
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import EngineError, StoreUnwritable
 from aiodocker_lite.layer.pool import Job, JoinJob, Unpackers, notes_of
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules
+from aiodocker_lite.layer.rules import Unpacked, UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.cases.case import Case
 from tests.cases.hostile_layers import bombs, hostile_layers

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aiodocker_lite.layer.unpack import UnpackRules
+from aiodocker_lite.layer.rules import UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.cases.layer_directories import DEFAULT_ACL, acl
 from tests.fakes import tars

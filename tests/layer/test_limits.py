@@ -13,7 +13,7 @@ import pytest
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import DiskFull, EngineError, LimitExceeded
 from aiodocker_lite.layer.pool import Job, Unpackers
-from aiodocker_lite.layer.unpack import UnpackRules
+from aiodocker_lite.layer.rules import UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.fakes import layers
 from tests.fakes.tars import END, directory, file, gnu_long, header, pax

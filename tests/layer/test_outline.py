@@ -12,7 +12,8 @@ import pytest
 from aiodocker_lite.layer.compare import CONTENT, Comparison, Difference, same_content
 from aiodocker_lite.layer.decompress import plain_blocks
 from aiodocker_lite.layer.outline import Outline
-from aiodocker_lite.layer.unpack import UnpackRules, unpack_layer
+from aiodocker_lite.layer.rules import UnpackRules
+from aiodocker_lite.layer.unpack import unpack_layer
 from aiodocker_lite.settings import Limits
 from tests.cases.benign_layers import Twin, benign_layers
 from tests.fakes.tars import END, directory, file

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from aiodocker_lite.errors import EngineError, InvalidLayer, LimitExceeded, UnsafeEntry
+from aiodocker_lite.layer.rules import UnpackRules
 from aiodocker_lite.layer.sparse import check_map
-from aiodocker_lite.layer.unpack import UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.fakes import layers
 from tests.fakes.tars import END, file, header, padded, pax, pax_raw, record

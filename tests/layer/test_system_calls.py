@@ -21,7 +21,7 @@ from pathlib import Path
 from aiodocker_lite.errors import EngineError
 from aiodocker_lite.inflate import load_decoders
 from aiodocker_lite.layer.decompress import plain_blocks
-from aiodocker_lite.layer.unpack import UnpackRules
+from aiodocker_lite.layer.rules import UnpackRules
 from tests.cases.hostile_layers import hostile_layers
 from tests.fakes.layers import unpack_opened
 load_decoders()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiodocker_lite.errors import EngineError, LimitExceeded, UnsafeEntry
-from aiodocker_lite.layer.unpack import Unpacked, UnpackRules
+from aiodocker_lite.layer.rules import Unpacked, UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.fakes import layers, tars
 from tests.fakes.tars import END, directory, file, hard_link, header, pax, symlink

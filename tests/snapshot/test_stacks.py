@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aiodocker_lite.errors import UnsafeEntry
 from aiodocker_lite.layer import confine
-from aiodocker_lite.layer.unpack import UnpackRules
+from aiodocker_lite.layer.rules import UnpackRules
 from aiodocker_lite.settings import Limits
 from tests.fakes import tars
 from tests.fakes.layers import unpack
