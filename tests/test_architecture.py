@@ -15,8 +15,7 @@ import aiodocker_lite
 PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
-    "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports", "programs", "records",
-    "wanted",
+    "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports", "programs", "records", "wanted",
 }  # fmt: skip
 ROOMS = {
     "registry",
