@@ -81,9 +81,10 @@ _AF_VSOCK = 40
 _ENOSYS = 38
 
 _MACHINES = {
-    "x86_64": ("amd64", ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
+    "x86_64": ("amd64", ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]),
     "aarch64": ("arm64", ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]),
 }
+"""Without x32, which docker has: no distribution is of it, and other runtimes would let its calls through (X09)."""
 
 
 @cache
