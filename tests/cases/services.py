@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiodocker_lite.testing.images import image, layer_of, write_layout
-from tests.fakes.commands import environment
+from tests.fakes.commands import command, environment
 from tests.fakes.processes import program
 from tests.fakes.real_images import SUITE
 
@@ -53,13 +52,15 @@ class Services:
     store: Path
     home: Path
     runtime: str = "native"
+    prefix: Sequence[str] = ()
+    """What a command line begins with, to be another user's."""
+    has_users: bool = True
+    """Whether a container can have others than root."""
     findings: list[str] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
 
     def adl(self, *words: str) -> str:
         """What a command says; one that fails is a finding."""
-        if words[0] == "run":
-            words = ("run", "--runtime", self.runtime, *words[1:])
         done = self._do(*words)
         if done.returncode:
             self.findings.append(
@@ -69,18 +70,20 @@ class Services:
 
     def redis(self) -> None:
         """A key outlives its container, and the server says goodbye."""
+        user = ["-u", "redis"] if self.has_users else []
         port = free_port()
         server = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", "/var/lib/redis", "--appendonly", "yes"]  # fmt: skip
         for asked, answer in ((["set", "kept", "by redis"], "OK"), (["get", "kept"], "by redis")):
-            self.adl(
-                "run", "-d", "--name", "redis", "-u", "redis", "-v", "keys:/var/lib/redis", IMAGE, *server
-            )
+            self.adl("run", "-d", "--name", "redis", *user, "-v", "keys:/var/lib/redis", IMAGE, *server)
             self.until("redis answers", lambda: self.client("redis-cli", "-p", str(port), "ping") == "PONG")
             self.same(f"redis {asked[0]}", self.client("redis-cli", "-p", str(port), *asked), answer)
             self.ends("redis", 0, "bye bye")
 
     def postgres(self) -> None:
-        """A row outlives its container, and the server shuts down in order."""
+        """A row outlives its container, and the server shuts down in order; it does not want to be root's."""
+        if not self.has_users:
+            self.refuses("no subordinate ids", "run", "--rm", "-u", "postgres", IMAGE, "true")
+            return
         port = free_port()
         ask = ["psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-Atqc"]
         for query in ("create table kept as select n from generate_series(1, 1000) n", ""):
@@ -111,12 +114,16 @@ class Services:
 
     def debian(self) -> None:
         """What one does in a Debian: packages, users, a service's files."""
-        for asked, answer in (
+        questions = (
             ("dpkg --audit && dpkg-query -Wf '${Package}' redis-server", "redis-server"),
-            ("useradd -m -u 4321 somebody && su somebody -c 'cd && touch x && id -un && stat -c %U x'", "somebody\nsomebody"),
             ("apt-get -s remove redis-server | grep -c '^Remv redis-server'", "1"),
             ("python3 -c 'import ssl, socket, multiprocessing as m; print(sum(m.Pool(3).map(abs, range(-9, 0))))'", "45"),
-        ):  # fmt: skip
+        )  # fmt: skip
+        users = (
+            "useradd -m -u 4321 somebody && su somebody -c 'cd && touch x && id -un && stat -c %U x'",
+            "somebody\nsomebody",
+        )
+        for asked, answer in (*questions, *([users] if self.has_users else [])):
             self.same(f"Debian: {asked}", self.adl("run", "--rm", IMAGE, "sh", "-c", asked), answer)
 
     def archive(self, path: Path) -> None:
@@ -137,6 +144,17 @@ class Services:
         log = self.adl("logs", name)
         self.same(f"{name} says '{said}'", str(said in log), "True", log[-300:])
         self.adl("rm", name)
+
+    def refuses(self, reason: str, *words: str) -> None:
+        """Whether a command is refused in a sentence of ours with this reason."""
+        done = self._do(*words)
+        sentence = done.stderr.strip().rpartition("\n")[2]
+        is_so = (done.returncode, sentence.startswith("aiodocker-lite: "), reason in sentence) == (
+            125,
+            True,
+            True,
+        )
+        self.same(f"refused: {sentence}", str(is_so), "True", done.stderr[-300:])
 
     def until(self, what: str, holds: Callable[[], bool]) -> None:
         """Ask until it is so."""
@@ -162,14 +180,14 @@ class Services:
         return self._do("run", "--rm", IMAGE, *words).stdout.strip()
 
     def _curl(self, url: str) -> str:
-        command = [program("curl"), "--silent", "--fail", "--noproxy", "*", url]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        curl = [program("curl"), "--silent", "--fail", "--noproxy", "*", url]
+        return subprocess.run(curl, capture_output=True, text=True, check=False).stdout.strip()
 
     def _do(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "aiodocker_lite", "--root", str(self.store), *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment(self.home), check=False
-        )
+        if words[0] == "run":
+            words = ("run", "--runtime", self.runtime, *words[1:])
+        argv = [*self.prefix, *command(self.store, *words)]
+        return subprocess.run(argv, capture_output=True, text=True, env=environment(self.home), check=False)
 
 
 def free_port() -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.commands import Adl, Done, Names, command, environment, run_command
+from tests.fakes.ordinary import as_ordinary_user
 from tests.fakes.processes import program
 
 WAITING = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
@@ -187,14 +186,7 @@ def test_an_ordinary_user_has_private_networks_too(
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
         home.chmod(0o777)
-        os.mknod(home / "tun", 0o666 | stat.S_IFCHR, os.makedev(10, 200))
-        (home / "tun").chmod(0o666)  # in spite of the umask, and as udev makes it
-        script = 'mount --bind "$0" /dev/net/tun; exec "$@"'
-        prefix = ["unshare", "--mount", "sh", "-c", script, str(home / "tun"), sys.executable]
-        prefix += [
-            str(Path(__file__).parents[1] / "runtime" / "cage.py"),
-            "ordinary-user:nobody:200000:65536",
-        ]
+        prefix = as_ordinary_user(home)
 
         def adl(*words: str) -> Done:
             return run_command([*prefix, *command(home / "store", *words)], environment(home))
