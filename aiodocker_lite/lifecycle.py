@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from signal import SIGKILL
 
 import anyio
+import anyio.lowlevel
 from anyio import to_thread
 
 from aiodocker_lite.errors import ContainerNotRunning, ContainerRunning, NoLog, NoSuchContainer
@@ -21,7 +22,7 @@ from aiodocker_lite.runtime.usage import Process, Usage, measure, processes
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
 from aiodocker_lite.store.locks import wait_until_free
-from aiodocker_lite.store.logs import LogLine, LogReader, log_path
+from aiodocker_lite.store.logs import LogLines, LogReader, log_path
 from aiodocker_lite.store.state import State
 from aiodocker_lite.store.usage import tree_size
 from aiodocker_lite.store.watch import watching
@@ -108,7 +109,7 @@ async def start(container: Container, store: Store) -> bool:
 
 async def logs(
     container: Container,
-    on_line: Callable[[LogLine], None],
+    on_lines: Callable[[LogLines], None],
     *,
     follow: bool = False,
     tail: int | None = None,
@@ -122,17 +123,19 @@ async def logs(
     if not log_path(container.path).exists():
         raise NoLog(container.name)
 
-    def tell() -> None:
-        for line in reader.lines():
-            if line.time >= since and not (until and line.time > until):
-                on_line(line)
+    async def tell() -> None:
+        while (found := reader.read()) is not None:
+            for lines in found:
+                if lines.time >= since and not (until and lines.time > until):
+                    on_lines(lines)
+            await anyio.lowlevel.checkpoint()
 
     with LogReader(container.path) as reader:
         if tail is not None:
             reader.skip_to_last(tail)
-        tell()
+        await tell()
         if not follow or not container.running:
-            tell()
+            await tell()
             return
         with watching(container.path) as changed:
             async with anyio.create_task_group() as tasks:
@@ -143,9 +146,9 @@ async def logs(
 
                 tasks.start_soon(end)
                 while True:
-                    tell()
+                    await tell()
                     await changed()
-        tell()
+        await tell()
 
 
 def usage(container: Container) -> Usage:

@@ -20,7 +20,7 @@ from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import ContainerNotRunning, InvalidOption
 
 if TYPE_CHECKING:
-    from aiodocker_lite.engine import LogLine
+    from aiodocker_lite.engine import LogLines
 
 _SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -50,8 +50,8 @@ def logs(
     count = int(tail) if tail.isascii() and tail.isdigit() else None
     first, last = _moment("--since", since), _moment("--until", until)
 
-    def show(line: LogLine) -> None:
-        _show(line, timestamps=timestamps)
+    def show(lines: LogLines) -> None:
+        _show(lines, timestamps=timestamps)
 
     async def work(engine: Engine) -> None:
         await engine.logs(name, show, follow=follow, tail=count, since=first, until=last)
@@ -91,9 +91,10 @@ def start_attached(context: typer.Context, names: Sequence[str]) -> int:
         return run_engine(context, work, on_signal=pass_on)
 
 
-def _show(line: LogLine, *, timestamps: bool = False) -> None:
-    stream = sys.stderr if line.stream == "stderr" else sys.stdout
-    stream.buffer.write(f"{line.time} ".encode() + line.data if timestamps else line.data)
+def _show(found: LogLines, *, timestamps: bool = False) -> None:
+    stream = sys.stderr if found.stream == "stderr" else sys.stdout
+    before = f"{found.time} ".encode() if timestamps else b""
+    stream.buffer.write(b"".join([before + line for line in found.lines] if before else found.lines))
     stream.buffer.flush()
 
 

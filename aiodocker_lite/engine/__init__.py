@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aiodocker_lite.runtime.usage import Process as Process
     from aiodocker_lite.runtime.usage import Usage as Usage
     from aiodocker_lite.store.container import Container as Container
-    from aiodocker_lite.store.logs import LogLine as LogLine
+    from aiodocker_lite.store.logs import LogLines as LogLines
     from aiodocker_lite.store.state import State as State
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiodocker_lite.runtime.process import ContainerProcess
     from aiodocker_lite.runtime.usage import Process, Usage
     from aiodocker_lite.store.container import Container
-    from aiodocker_lite.store.logs import LogLine
+    from aiodocker_lite.store.logs import LogLines
     from aiodocker_lite.transfer import Side
 
 
@@ -88,7 +88,7 @@ class Containers(Lender):
     async def logs(
         self,
         name: str,
-        on_line: Callable[[LogLine], None],
+        on_lines: Callable[[LogLines], None],
         *,
         follow: bool = False,
         tail: int | None = None,
@@ -97,12 +97,12 @@ class Containers(Lender):
     ) -> None:
         """Tell what a detached container wrote: all, or the last `tail` lines; with `follow`, until its end.
 
-        `since` and `until` are moments in UTC, as `LogLine.time`. Raises NoSuchContainer, NoLog, StoreUnreadable.
+        `since` and `until` are moments in UTC, as `LogLines.time`. Raises NoSuchContainer, NoLog, StoreUnreadable.
         """
         from aiodocker_lite import lifecycle
 
         container = await self.container(name)
-        await lifecycle.logs(container, on_line, follow=follow, tail=tail, since=since, until=until)
+        await lifecycle.logs(container, on_lines, follow=follow, tail=tail, since=since, until=until)
 
     async def container_usage(self, name: str) -> Usage:
         """What it uses of the machine in this moment. Raises NoSuchContainer, ContainerNotRunning."""

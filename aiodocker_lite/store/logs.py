@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
@@ -24,17 +26,19 @@ StreamName: TypeAlias = Literal["stdout", "stderr"]
 
 _LOG = "log.jsonl"
 _LINE_MAX = 16 << 10  # docker's
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
+_HEAD, _TAIL = b'{"log":', b',"stream":'
+"""How an entry begins, and what follows its text, in which quotation marks are escaped."""
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line of output, with its end; or the beginning of a long one, without."""
+class LogLines:
+    """Lines of output that came at the same moment, each with its end; a long one in pieces, all but the last without."""
 
     stream: StreamName
     time: str
     """In UTC, ISO 8601 with nine digits: as text, the earlier one is the lesser."""
-    data: bytes
+    lines: Sequence[bytes]
 
 
 def log_path(container: Path) -> Path:
@@ -68,13 +72,15 @@ class LogWriter(AbstractContextManager["LogWriter"]):
 
     def write(self, stream: StreamName, data: bytes) -> None:
         """Keep the lines that have ended; the rest waits for its end."""
-        *lines, rest = (self._rest[stream] + data).split(b"\n")
-        pieces = [piece for line in lines for piece in _pieces(line + b"\n")]
-        while len(rest) >= _LINE_MAX:
-            pieces.append(rest[:_LINE_MAX])
-            rest = rest[_LINE_MAX:]
-        self._rest[stream] = rest
-        self._append(stream, pieces)
+        lines = BytesIO(self._rest[stream] + data).readlines()
+        rest = b"" if not lines or lines[-1].endswith(b"\n") else lines.pop()
+        whole = len(rest) - len(rest) % _LINE_MAX
+        if whole:
+            lines.append(rest[:whole])
+        self._rest[stream] = rest[whole:]
+        if max(map(len, lines), default=0) > _LINE_MAX:
+            lines = [piece for line in lines for piece in _pieces(line)]
+        self._append(stream, lines)
 
     def finish(self, stream: StreamName) -> None:
         """Keep a last line that has no end."""
@@ -84,15 +90,12 @@ class LogWriter(AbstractContextManager["LogWriter"]):
     def _append(self, stream: StreamName, pieces: list[bytes]) -> None:
         if not pieces:
             return
-        now = timestamp(time.time_ns())
-        entries = "".join(
-            json.dumps(
-                {"log": piece.decode(errors="surrogateescape"), "stream": stream, "time": now},
-                separators=(",", ":"),
-            )
-            + "\n"
-            for piece in pieces
-        ).encode()
+        # One document for all of them, in which what is between two texts is what is between two entries.
+        tail = f',"stream":"{stream}","time":"{timestamp(time.time_ns())}"}}\n'
+        head = _HEAD.decode()
+        texts = [piece.decode(errors="surrogateescape") for piece in pieces]
+        document = json.dumps(texts, separators=(tail + head, ":"))
+        entries = f"{head}{document[1:-1]}{tail}".encode()
         try:
             content = b"\n" + entries if self._is_torn else entries
             self._is_torn = os.write(self._fd, content) < len(content)
@@ -125,30 +128,51 @@ class LogReader(AbstractContextManager["LogReader"]):
 
     def skip_to_last(self, count: int) -> None:
         """Go to where the last so many entries begin; with 0, to the end."""
-        end = self._file.seek(0, os.SEEK_END)
-        position, found = end, b""
-        # One more newline than entries: the one before the first.
-        while position > 0 and found.count(b"\n") <= count:
-            position = max(0, position - _BLOCK)
-            found = os.pread(self._file.fileno(), end - position, position)
-        entries = found.splitlines(keepends=True)
-        last = b"".join(entries[len(entries) - min(count, len(entries)) :])
-        self._file.seek(end - len(last))
+        position = self._file.seek(0, os.SEEK_END)
+        missing = count + 1  # one more newline than entries: the one before the first
+        while position > 0:
+            begin = max(0, position - _BLOCK)
+            block = os.pread(self._file.fileno(), position - begin, begin)
+            found = block.count(b"\n")
+            if found >= missing:
+                self._file.seek(begin + len(block.rsplit(b"\n", missing)[0]) + 1)
+                return
+            position, missing = begin, missing - found
+        self._file.seek(0)
 
-    def lines(self) -> Iterator[LogLine]:
-        """What is there and was not read yet. What was torn when the power failed, or no room was left, is not."""
-        while block := self._file.read(_BLOCK):
-            *entries, self._rest = (self._rest + block).split(b"\n")
-            for entry in entries:
-                line = _parse(entry)
-                if line is not None:
-                    yield line
+    def read(self) -> list[LogLines] | None:
+        """A part of what is there and was not read yet; None at its end.
+
+        What was torn when the power failed, or no room was left, is not among it.
+        """
+        block = self._file.read(_BLOCK)
+        if not block:
+            return None
+        *entries, self._rest = (self._rest + block).split(b"\n")
+        return [
+            LogLines(*moment, lines)
+            for tail, group in groupby(entries, _tail)
+            if (moment := _moment(tail)) and (lines := _texts(list(group), len(tail)))
+        ]
 
 
-def _parse(entry: bytes) -> LogLine | None:
+def _tail(entry: bytes) -> bytes:
+    """All that follows the text: the same in entries of one moment."""
+    return entry[entry.rfind(_TAIL) :]
+
+
+def _moment(tail: bytes) -> tuple[StreamName, str] | None:
     try:
-        found = json.loads(entry)
-        stream: StreamName = "stderr" if found["stream"] == "stderr" else "stdout"
-        return LogLine(stream, str(found["time"]), found["log"].encode(errors="surrogateescape"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        found = json.loads(b"{" + tail[1:])
+        return "stderr" if found["stream"] == "stderr" else "stdout", str(found["time"])
+    except (ValueError, KeyError, TypeError):
         return None
+
+
+def _texts(entries: list[bytes], tail: int) -> list[bytes]:
+    """The texts of entries with the same tail, read as one document; where one is damaged, without that one."""
+    document = b",".join([entry[len(_HEAD) : -tail] for entry in entries])
+    try:
+        return [text.encode(errors="surrogateescape") for text in json.loads(b"[%b]" % document)]
+    except (ValueError, AttributeError):
+        return [] if len(entries) == 1 else [text for entry in entries for text in _texts([entry], tail)]

@@ -88,7 +88,7 @@ class ManyRuns:
         container = await self.engine.detach(self.image, self._command(number), self._options(number))
         code = await self.engine.wait_container(container.id)
         lines: list[bytes] = []
-        await self.engine.logs(container.id, lambda line: lines.append(line.data))
+        await self.engine.logs(container.id, lambda found: lines.extend(found.lines))
         await self.engine.remove_container(container.id)
         self.judge(number, code, b"".join(lines))
 
