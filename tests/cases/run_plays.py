@@ -57,8 +57,7 @@ class Stage:
 
     def with_us(self, line: Line, way: str) -> Answer:
         """Ours, with this backend, as root or as an ordinary user."""
-        is_rootless = way.startswith("rootless")
-        runtime = way.removeprefix("rootless").strip("-") or "native"
+        is_rootless, runtime = _parts(way)
         chosen = [] if runtime == "native" else [f"--runtime={runtime}"]
         store = self.place / ("users" if is_rootless else "roots")
         command = [sys.executable, "-m", "aiodocker_lite", "--root", str(store / "store")]
@@ -126,11 +125,23 @@ def judge(line: Line, docker: Answer, ours: Answer, way: str) -> str:
     """What is wrong with our answer, or nothing."""
     if "Traceback" in ours.err:
         return "a traceback"
+    if not is_documented(line, way):
+        return ours.differs(docker)
     if line.differs:
         return ""
-    if line.needs_root and way.startswith("rootless"):
-        return "" if ours.code == 125 and ours.err.startswith("aiodocker-lite: ") else f"not refused: {ours}"
-    return ours.differs(docker)
+    return "" if ours.code == 125 and ours.err.startswith("aiodocker-lite: ") else f"not refused: {ours}"
+
+
+def is_documented(line: Line, way: str) -> bool:
+    """Whether it is known that this way of ours has another answer, or none."""
+    is_rootless, runtime = _parts(way)
+    if line.differs:
+        return line.by in ("", runtime)
+    return (line.needs_root and is_rootless) or line.only not in ("", runtime)
+
+
+def _parts(way: str) -> tuple[bool, str]:
+    return way.startswith("rootless"), way.removeprefix("rootless").strip("-") or "native"
 
 
 def names(every: int = 1) -> list[str]:
