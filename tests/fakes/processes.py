@@ -26,6 +26,7 @@ _PACKAGES = {
     "newuidmap": "uidmap",
     "nginx": "nginx-light",
     "openssl": "openssl",
+    "redis-check-rdb": "redis-tools",
     "skopeo": "skopeo",
 }
 _SERVICE = "test-registry"
