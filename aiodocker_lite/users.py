@@ -43,13 +43,11 @@ class _Group:
 
 
 def resolve_user(text: str, passwd: bytes, group: bytes, *, more: Sequence[str] = ()) -> User:
-    """The user that ``user[:group]`` means in an image with these files, in `more` groups; empty text is root.
+    """The user that ``user[:group]`` means in an image with these files, in `more` groups; without a user it is root.
 
     Raises InvalidUser for a name that is not there, and for what is neither name nor number.
     """
     wanted, _, wanted_group = text.partition(":")
-    if text and not wanted:  # docker takes root
-        raise InvalidUser(text, "the user in 'user:group' is empty")
     account = _find_account(text, wanted or "0", passwd)
     added = [_find_group(name, name, group) for name in more]
     if wanted_group:
