@@ -33,8 +33,13 @@ _MACHINES = {
 }
 _SYSTEMS = {
     "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd", "plan9",
-    "solaris", "wasip1", "windows",
+    "solaris", "wasi", "wasip1", "windows",
 }  # fmt: skip
+_ARCHITECTURES = {
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x",
+    "sparc64", "wasm",
+}  # fmt: skip
+"""Go's names, which images have."""
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -59,6 +64,8 @@ class Platform:
             parts = [here.os, text]
         system, machine = parts[0].lower(), parts[1].lower()
         architecture, usual = _MACHINES.get(machine, (machine, None))
+        if system not in _SYSTEMS or architecture not in _ARCHITECTURES:
+            raise InvalidOption(option, f"unknown operating system or architecture in '{text}'")
         variant = parts[2].lower() if len(parts) == 3 else usual
         return cls(system, architecture, variant).normal()
 

@@ -61,6 +61,13 @@ def test_a_bad_platform_is_a_usage_error(text: str) -> None:
         Platform.parse(text)
 
 
+@pytest.mark.parametrize("text", ["foo", "linux/amd46", "lunix/amd64", "linux/foo/v8", "linux/" + "a" * 20])
+def test_a_platform_that_nobody_has_is_a_usage_error(text: str) -> None:
+    """At once, and not when a registry has been asked."""
+    with pytest.raises(InvalidOption, match=f"unknown operating system or architecture in '{text}'"):
+        Platform.parse(text)
+
+
 @pytest.mark.parametrize(
     ("wanted", "offered", "best"),
     [
