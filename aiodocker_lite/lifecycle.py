@@ -15,7 +15,7 @@ import anyio.lowlevel
 from anyio import to_thread
 
 from aiodocker_lite.errors import ContainerNotRunning, ContainerRunning, NoLog, NoSuchContainer
-from aiodocker_lite.options import signal_number
+from aiodocker_lite.options import known_signal, signal_number
 from aiodocker_lite.runtime.pids import hears, opened, send
 from aiodocker_lite.runtime.process import KILLED
 from aiodocker_lite.runtime.usage import Process, Usage, measure, processes
@@ -58,7 +58,7 @@ async def stop(container: Container, *, signal: str | None = None, grace: int | 
     Raises InvalidOption.
     """
     number = signal_number(
-        signal or container.options.stop_signal or container.defaults.stop_signal or "TERM"
+        signal or container.options.stop_signal or known_signal(container.defaults.stop_signal) or "TERM"
     )
     if grace is None:
         chosen = container.options.stop_timeout

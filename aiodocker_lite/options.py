@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from aiodocker_lite.ports import Port
 PullPolicy: TypeAlias = Literal["always", "missing", "never"]
 """When an image is pulled: even if it is here (for one request where it is up to date), if it is not, or not at all."""
 Stream: TypeAlias = int | IO[Any] | None
-
+_SIGNAL = re.compile(r"(?:SIG)?(?:(?P<number>[0-9]{1,3})|(?P<base>[A-Z0-9]+)(?:\+(?P<more>[0-9]{1,3}))?)")
 
 STOP_SIGNAL = "org.opencontainers.image.stopSignal"
 """The annotation of a runtime spec that says which signal ends a container (image-spec, conversion.md)."""
@@ -26,17 +27,26 @@ INIT = "aiodocker-lite.init"
 
 def signal_number(name: str, option: str = "--stop-signal") -> int:
     """The number of ``SIGTERM``, ``term``, ``15`` or ``SIGRTMIN+3``. Raises InvalidOption."""
-    word = name.upper().removeprefix("SIG")
-    base, plus, more = word.partition("+")
-    if base.isascii() and base.isdigit() and not plus:
-        number = int(base)
-    elif f"SIG{base}" in signal.Signals.__members__ and (not plus or (base == "RTMIN" and more.isdigit())):
-        number = signal.Signals[f"SIG{base}"] + int(more or 0)
-    else:
-        number = 0
-    if not 1 <= number <= signal.SIGRTMAX:
+    if not (number := _signal_number(name)):
         raise InvalidOption(option, f"there is no signal '{name}'")
     return number
+
+
+def known_signal(name: str) -> str:
+    """The signal that an image names, or nothing if there is none of this name."""
+    return name if _signal_number(name) else ""
+
+
+def _signal_number(name: str) -> int:
+    """0 for what is none."""
+    match = _SIGNAL.fullmatch(name.upper())
+    if match is None or (match["more"] and match["base"] != "RTMIN"):
+        return 0
+    if match["number"]:
+        number = int(match["number"])
+    else:
+        number = signal.Signals.__members__.get(f"SIG{match['base']}", 0) + int(match["more"] or 0)
+    return number if number <= signal.SIGRTMAX else 0
 
 
 def text(option: str, given: object) -> str:

@@ -24,7 +24,7 @@ from aiodocker_lite.bundle.process import (
 from aiodocker_lite.bundle.rights import chosen_capabilities, hides_system_paths, security_of
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.manifest import ImageConfig
-from aiodocker_lite.options import INIT, STOP_SIGNAL, RunOptions
+from aiodocker_lite.options import INIT, STOP_SIGNAL, RunOptions, known_signal
 
 _OOM_SCORES = range(-1000, 1001)
 
@@ -53,7 +53,7 @@ def build_spec(
     Raises InvalidOption, NoCommand, InvalidManifest.
     """
     annotations = {
-        STOP_SIGNAL: options.stop_signal or config.defaults.stop_signal,
+        STOP_SIGNAL: options.stop_signal or known_signal(config.defaults.stop_signal),
         INIT: options.init and "1",
     }
     chosen = chosen_capabilities(options, in_user_namespace=bool(uid_map))

@@ -21,7 +21,7 @@ from aiodocker_lite.engine.registries import Registries
 from aiodocker_lite.errors import ContainerFailed, InvalidOption
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
-from aiodocker_lite.options import PullPolicy, RunOptions, Streams, pull_policy, words
+from aiodocker_lite.options import PullPolicy, RunOptions, Streams, known_signal, pull_policy, words
 from aiodocker_lite.platforms import Platform
 
 if TYPE_CHECKING:
@@ -188,4 +188,11 @@ class Engine(Images, Containers, Registries):
             else:
                 found = await self.pull(found.names[0], platform=platform, progress=progress)
         self.store.images.touch(found)
+        named = found.config.defaults.stop_signal
+        if named and not options.stop_signal and not known_signal(named):
+            progress(
+                events.Notice(
+                    f"Warning: There is no signal '{named}', which the image wants to be stopped with. Using SIGTERM."
+                )
+            )
         return found, ladder, owners

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiodocker_lite import Engine, Mount, RunOptions
+from aiodocker_lite import Engine, Mount, RunOptions, Streams
 from aiodocker_lite.errors import (
     CommandNotFound,
     ContainerFailed,
@@ -20,7 +20,8 @@ from aiodocker_lite.errors import (
     NoSuchImage,
 )
 from aiodocker_lite.events import Event, Notice
-from aiodocker_lite.testing.images import image, layer
+from aiodocker_lite.testing.images import Image as ImageSpec
+from aiodocker_lite.testing.images import Layer, image, layer
 from aiodocker_lite.testing.registry import FakeRegistry
 from tests.fakes.processes import program
 from tests.pipeline.conftest import Disk
@@ -31,14 +32,19 @@ REMOVE = RunOptions(remove=True)
 @pytest.fixture
 async def name(engine: Engine) -> str:
     """The name of a pulled image with busybox in it."""
-    busybox = Path(program("busybox")).read_bytes()
-    links = {f"bin/{applet}": busybox for applet in ("sh",)}
-    passwd = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n"
-    base = layer({"bin/": b"", **links, "etc/": b"", "etc/passwd": passwd, "tmp/": b""}, mode=0o755)
     upper = layer({"etc/.wh.gone": b"", "etc/here": b"upper"})
-    what = image(
-        base, layer({"etc/gone": b"lower"}), upper, config={"Cmd": ["/bin/sh", "-c", "echo default"]}
-    )
+    config = {"Cmd": ["/bin/sh", "-c", "echo default"]}
+    return await pulled(engine, image(_shell(), layer({"etc/gone": b"lower"}), upper, config=config))
+
+
+def _shell() -> Layer:
+    busybox = Path(program("busybox")).read_bytes()
+    passwd = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n"
+    return layer({"bin/": b"", "bin/sh": busybox, "etc/": b"", "etc/passwd": passwd, "tmp/": b""}, mode=0o755)
+
+
+async def pulled(engine: Engine, what: ImageSpec) -> str:
+    """Have it served and pulled; returns its name."""
     async with FakeRegistry() as registry:
         registry.add("busybox", "latest", what)
         text = f"{registry.address}/busybox"
@@ -147,8 +153,6 @@ async def test_a_container_stays_until_it_is_removed(engine: Engine, name: str) 
 
 async def test_a_running_container_can_be_talked_to(engine: Engine, name: str) -> None:
     """Through pipes, with signals, and it cannot be removed meanwhile."""
-    from aiodocker_lite import Streams
-
     script = "trap 'echo term; exit 7' TERM; echo ready; while read line; do echo got $line; done; sleep 100 & wait"
     async with engine.start(name, sh(script), REMOVE, streams=Streams.captured(has_input=True)) as running:
         assert running.stdout is not None
@@ -162,6 +166,31 @@ async def test_a_running_container_can_be_talked_to(engine: Engine, name: str) -
         running.signal(15)
         with anyio.fail_after(10):
             assert await running.wait() == 7
+
+
+@pytest.mark.parametrize(("chosen", "code"), [(None, 9), ("USR1", 8)])
+async def test_an_image_with_an_unknown_stop_signal_is_stopped_with_the_usual_one(
+    engine: Engine, chosen: str | None, code: int
+) -> None:
+    """It runs, as with docker, with a warning; whose option names a better one hears nothing of it."""
+    name = await pulled(engine, image(_shell(), config={"StopSignal": "NOPE"}))
+    said: list[Event] = []
+    script = sh("trap 'exit 9' TERM; trap 'exit 8' USR1; echo up; while :; do sleep 0.02; done")
+    options = replace(REMOVE, stop_signal=chosen)
+    async with engine.start(
+        name, script, options, streams=Streams.captured(), progress=said.append
+    ) as running:
+        assert running.stdout is not None
+        await running.stdout.receive()
+        assert await running.stop() == code
+    with anyio.fail_after(20):
+        detached = await engine.detach(name, script, replace(options, remove=False))
+        while not Path(detached.path, "log.jsonl").stat().st_size:
+            await anyio.sleep(0.01)
+        assert await engine.stop_container(detached.id) == code
+    await engine.remove_container(detached.id)
+    warning = "Warning: There is no signal 'NOPE', which the image wants to be stopped with. Using SIGTERM."
+    assert (Notice(warning) in said) is (chosen is None)
 
 
 async def test_more_processes_can_join_a_running_one(engine: Engine, name: str) -> None:
@@ -184,8 +213,6 @@ async def test_more_processes_can_join_a_running_one(engine: Engine, name: str) 
 
 async def test_leaving_the_block_ends_the_container(engine: Engine, name: str) -> None:
     """Also when it ignores what it is asked; nothing is left of it."""
-    from aiodocker_lite import Streams
-
     async with engine.start(name, sh("echo up; sleep 1000"), REMOVE, streams=Streams.captured()) as running:
         pid = running.process.pid
         assert running.stdout is not None

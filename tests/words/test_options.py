@@ -52,7 +52,23 @@ def test_signals_have_names_and_numbers(name: str, number: int) -> None:
     assert signal_number(name) == number
 
 
-@pytest.mark.parametrize("name", ["", "0", "65", "SIGNOPE", "TERM+1", "RTMIN+x", "RTMIN+99", "-1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "0",
+        "65",
+        "SIGNOPE",
+        "TERM+1",
+        "RTMIN+x",
+        "RTMIN+99",
+        "-1",
+        "9" * 5000,
+        "RTMIN+\u00b2",
+        "\u0669",
+        "15\n",
+    ],
+)
 def test_what_is_no_signal_is_refused(name: str) -> None:
     """Before anything is started."""
     with pytest.raises(InvalidOption, match="there is no signal"):
