@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.commands import environment
+from tests.fakes.forks import Forks, forks
 from tests.fakes.processes import (
     PASSWORD,
     USER,
@@ -43,6 +45,13 @@ def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealReg
     directory = tmp_path_factory.mktemp("token")
     with token_server(directory) as tokens, running_registry(directory, tokens.auth) as address:
         yield RealRegistry(address, f"{USER}:{PASSWORD}", tokens)
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """What commands of the command line are forks of."""
+    with forks(environment(tmp_path_factory.mktemp("forks"))) as found:
+        yield found
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

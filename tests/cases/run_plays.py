@@ -17,6 +17,7 @@ from aiodocker_lite.testing.images import image, layer_of, write_layout
 from tests.cases.run_lines import LINES, Line
 from tests.fakes.commands import environment
 from tests.fakes.docker import dockerd
+from tests.fakes.forks import Forks
 from tests.fakes.processes import program
 
 ORDINARY = 65534
@@ -50,6 +51,8 @@ class Stage:
 
     docker: list[str]
     place: Path
+    forks: Forks | None = None
+    """What our commands as root are forks of, or each is a process anew."""
 
     def with_docker(self, line: Line) -> Answer:
         """Docker's answer."""
@@ -60,11 +63,26 @@ class Stage:
         is_rootless, runtime = _parts(way)
         chosen = [] if runtime == "native" else [f"--runtime={runtime}"]
         store = self.place / ("users" if is_rootless else "roots")
-        command = [sys.executable, "-m", "aiodocker_lite", "--root", str(store / "store")]
-        command += ["run", "--rm", "-q", *chosen, *self._words(line, "box", "svc")]
+        words = [
+            "--root",
+            str(store / "store"),
+            "run",
+            "--rm",
+            "-q",
+            *chosen,
+            *self._words(line, "box", "svc"),
+        ]
+        if self.forks and not is_rootless and self.forks.can(self._environment):
+            code, out, err = self.forks.run(words, self._environment, line.stdin, self.place)
+            return Answer(code, out, err.decode(errors="replace"))
+        command = [sys.executable, "-m", "aiodocker_lite", *words]
         if is_rootless:
             command = [sys.executable, str(_CAGE), "ordinary-user:nobody:200000:65536", *command]
         return self._play(command, line)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return environment(self.place, FROM_HOST="host's", DOCKER_CONFIG=str(self.place))
 
     def _words(self, line: Line, box: str, svc: str) -> list[str]:
         known = {"BOX": box, "SVC": svc}
@@ -72,7 +90,7 @@ class Stage:
         return [re.sub(r"\bDIR\b", str(self.place / "dir"), word) for word in words]
 
     def _play(self, command: list[str], line: Line) -> Answer:
-        env = environment(self.place, FROM_HOST="host's", DOCKER_CONFIG=str(self.place))
+        env = self._environment
         done = subprocess.run(
             command, input=line.stdin, capture_output=True, env=env, cwd=self.place, timeout=60, check=False
         )
@@ -80,7 +98,7 @@ class Stage:
 
 
 @contextmanager
-def staging(place: Path, ways: tuple[str, ...] = WAYS) -> Iterator[Stage]:
+def staging(place: Path, ways: tuple[str, ...] = WAYS, forks: Forks | None = None) -> Iterator[Stage]:
     """Make the images, give them to docker and to our stores, and have dockerd run."""
     place.chmod(0o755)
     layout = _images(place)
@@ -118,7 +136,7 @@ def staging(place: Path, ways: tuple[str, ...] = WAYS) -> Iterator[Stage]:
                 if user:
                     load = [sys.executable, str(_CAGE), "ordinary-user:nobody:200000:65536", *load]
                 subprocess.run(load, check=True, capture_output=True, env=environment(place))
-        yield Stage(docker.command, place)
+        yield Stage(docker.command, place, forks)
 
 
 def judge(line: Line, docker: Answer, ours: Answer, way: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from aiodocker_lite.testing.images import image, index, layer, noise, write_layout
-from tests.fakes.commands import Adl, Names, Start, command, environment, run_command
+from tests.fakes.commands import Adl, Done, Names, Start, command, environment, polite, run_command
+from tests.fakes.forks import Forks
 from tests.fakes.processes import RealRegistry, program
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n"
@@ -48,23 +49,28 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def on(root: Path, home: Path) -> Adl:
+def on(forks: Forks, root: Path, home: Path) -> Adl:
     """The command line on this store."""
-    return lambda *words, stdin=None, env=None: run_command(
-        command(root, *words), environment(home, **(env or {})), stdin
-    )
+
+    def adl(*words: str, stdin: bytes | int | None = None, env: Mapping[str, str] | None = None) -> Done:
+        environ = environment(home, **(env or {}))
+        if not forks.can(environ):
+            return run_command(command(root, *words), environ, stdin)
+        return polite(*forks.run(["--root", str(root), *words], environ, stdin))
+
+    return adl
 
 
 @pytest.fixture
-def adl(root: Path, tmp_path: Path) -> Adl:
+def adl(forked: Forks, root: Path, tmp_path: Path) -> Adl:
     """The command line on a store that is new."""
-    return on(root, tmp_path)
+    return on(forked, root, tmp_path)
 
 
 @pytest.fixture
-def box(stocked: Path, tmp_path: Path) -> Adl:
+def box(forked: Forks, stocked: Path, tmp_path: Path) -> Adl:
     """The command line on the store that has `box`; leave nothing there."""
-    return on(stocked, tmp_path)
+    return on(forked, stocked, tmp_path)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_detached import COUNTING, monitors
-from tests.fakes.commands import Adl, Done, Names, command, environment, run_command
+from tests.fakes.commands import Adl, Done, Names, command, environment, polite, run_command
+from tests.fakes.forks import forks
 from tests.fakes.processes import program
 from tests.runtime.cage import NOBODY
 
@@ -35,13 +36,16 @@ def home(archive: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Path, 
         pytest.skip("needs uid 0")
     program("newuidmap")
     rights = "ordinary-user" if request.param == "one-id" else "ordinary-user:nobody:200000:65536"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place,
+        forks(environment(Path(place)), sys.executable, CAGE, rights) as forked,
+    ):
         home = Path(place)
         os.chown(home, NOBODY, NOBODY)
 
         def adl(*words: str, stdin: bytes | int | None = None, env: Mapping[str, str] | None = None) -> Done:
-            argv = [sys.executable, CAGE, rights, *command(home / "store", *words)]
-            return run_command(argv, environment(home, **(env or {})), stdin)
+            environ = environment(home, **(env or {}))
+            return polite(*forked.run(["--root", str(home / "store"), *words], environ, stdin))
 
         assert adl("load", stdin=archive.read_bytes()).code == 0
         yield home, adl

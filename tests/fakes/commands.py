@@ -77,7 +77,12 @@ def run_command(
         check=False,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},  # type: ignore[call-overload]
     )
-    found = Done(done.returncode, (done.stdout or b"").decode(), (done.stderr or b"").decode())
+    return polite(done.returncode, done.stdout or b"", done.stderr or b"")
+
+
+def polite(code: int, out: bytes, err: bytes) -> Done:
+    """What came out, which is never a traceback."""
+    found = Done(code, out.decode(), err.decode())
     assert "Traceback" not in found.err, found.err
     assert "internal error" not in found.err, found.err
     return found

@@ -9,14 +9,15 @@ import pytest
 
 from tests.cases.run_lines import LINES, Line
 from tests.cases.run_plays import Answer, Stage, judge, names, staging
+from tests.fakes.forks import Forks
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="dockerd needs root")
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(forked: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """One docker for all lines."""
-    with staging(tmp_path_factory.mktemp("lines"), ("native",)) as stage:
+    with staging(tmp_path_factory.mktemp("lines"), ("native",), forked) as stage:
         yield stage
 
 
