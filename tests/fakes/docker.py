@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 
 from tests.fakes.processes import program
@@ -28,6 +30,25 @@ class Client:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The same with all there is to know."""
         return subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
+
+
+class Socket(HTTPConnection):
+    """Docker's own protocol, for who asks much: a process of its client takes 80 ms."""
+
+    def __init__(self, docker: Client) -> None:
+        super().__init__("docker")
+        self._path = docker.command[1].removeprefix("--host=unix://")
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> bytes | None:
+        """What it answers, or None where it says that something failed."""
+        self.request(method, path, body, {"Content-Type": kind})
+        answer = self.getresponse()
+        content = answer.read()
+        return content if answer.status < 300 and b'"errorDetail"' not in content else None
 
 
 @contextmanager

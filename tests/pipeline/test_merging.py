@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -9,7 +10,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,17 @@ from aiodocker_lite.image import Image
 from aiodocker_lite.snapshot import flatten, plan_rootfs
 from aiodocker_lite.testing import images
 from tests.cases.merging import Stack, merging
-from tests.fakes.docker import dockerd
+from tests.fakes.archives import Parts, classic
+from tests.fakes.archives import tar as pack
+from tests.fakes.docker import Socket, dockerd
 from tests.fakes.processes import program
 from tests.fakes.tars import END, directory
 
 STACKS = merging()
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount and to give owners")
 # A directory that every stack has: docker makes no container of an image without any.
-BIN = images.layer_of(directory(b"bin") + END)
+BIN_TAR = directory(b"bin") + END
+BIN = images.layer_of(BIN_TAR)
 EXTRA = {"bin", "dev", "etc", "proc", "run", "sys", ".dockerenv"}
 
 
@@ -54,11 +58,13 @@ def describe(root: Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
+MADE = {each.name: images.image(BIN, *(images.layer_of(tar) for tar in each.layers)) for each in STACKS}
+
+
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every stack as an image."""
-    made = {each.name: images.image(BIN, *(images.layer_of(tar) for tar in each.layers)) for each in STACKS}
-    return images.write_layout(tmp_path_factory.mktemp("merging") / "layout", made)
+    return images.write_layout(tmp_path_factory.mktemp("merging") / "layout", MADE)
 
 
 @contextmanager
@@ -80,10 +86,9 @@ def overlay(engine: Engine, image: Image, place: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("stack", STACKS, ids=lambda stack: stack.name)
 async def test_a_stack_means_what_the_table_says(engine: Engine, tmp_path: Path, stack: Stack) -> None:
     """As the overlay that a container gets, and as one flat tree; or refused with a reason."""
-    made = images.image(BIN, *(images.layer_of(tar) for tar in stack.layers))
     archive = tmp_path / "image.tar"
     with tarfile.open(archive, "w") as tar:
-        tar.add(images.write_layout(tmp_path / "layout", {"latest": made}), "")
+        tar.add(images.write_layout(tmp_path / "layout", {"latest": MADE[stack.name]}), "")
     if not stack.tree:
         reason = "is a directory" if stack.name.endswith("to-a-directory") else ""
         with pytest.raises(ContentError, match=f"refusing entry .*{reason}"):
@@ -133,19 +138,16 @@ def test_podman_agrees(layout: Path, tmp_path: Path) -> None:
     run = Path(tempfile.mkdtemp(prefix="p"))  # podman wants a path of at most 50 characters
     command = [program("podman"), f"--root={tmp_path / 'podman'}", f"--runroot={run}", "--storage-driver=vfs"]
 
-    def podman(*arguments: str) -> str | None:
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    def unpack(stack: Stack) -> Path | None:
-        if (image := podman("pull", "-q", f"oci:{layout}:{stack.name}")) is None:
-            return None
-        place = podman("image", "mount", image)
-        assert place
-        return Path(place)
+    def podman(*arguments: str) -> str:
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False).stdout
 
     try:
-        check("podman", unpack)
+        podman("pull", "-q", *(f"oci:{layout}:{stack.name}" for stack in STACKS))  # all that it takes
+        mounted = {
+            each["id"]: Path(each["mountpoint"])
+            for each in json.loads(podman("image", "mount", "-a", "--format=json"))
+        }
+        check("podman", lambda stack: mounted.get(MADE[stack.name].config.digest.hex))
     finally:
         podman("image", "unmount", "--all")
         shutil.rmtree(run)
@@ -154,32 +156,23 @@ def test_podman_agrees(layout: Path, tmp_path: Path) -> None:
 @ROOT
 @pytest.mark.root
 @pytest.mark.timeout(120)
-def test_docker_agrees(layout: Path, tmp_path: Path) -> None:
+def test_docker_agrees(tmp_path: Path) -> None:
     """And its vfs driver."""
-    with dockerd(tmp_path) as docker:
+    with dockerd(tmp_path) as client, closing(Socket(client)) as docker:
 
         def unpack(stack: Stack) -> Path | None:
-            archive = tmp_path / "image.tar"
-            archive.unlink(missing_ok=True)
-            source, name = f"oci:{layout}:{stack.name}", f"m/{stack.name}:latest"
-            copy = [
-                program("skopeo"),
-                "--insecure-policy",
-                "copy",
-                "-q",
-                source,
-                f"docker-archive:{archive}:{name}",
-            ]
-            subprocess.run(copy, check=True)
-            if docker("load", "-q", "-i", str(archive)) is None:
+            name = f"m/{stack.name}:latest"
+            archive = pack(classic((Parts(MADE[stack.name].config.raw, (BIN_TAR, *stack.layers)), [name])))
+            if docker.ask("POST", "/images/load", archive, "application/x-tar") is None:
                 return None
-            container = docker("create", name, "/x")
-            assert container
-            exported = docker("export", "-o", str(archive), container)
+            options = json.dumps({"Image": name, "Cmd": ["/x"]}).encode()
+            container = json.loads(docker.ask("POST", "/containers/create", options) or b"{}")["Id"]
+            exported = docker.ask("GET", f"/containers/{container}/export")
             assert exported is not None
             root = tmp_path / stack.name
             root.mkdir()
-            subprocess.run(["tar", "-xpf", str(archive), "--numeric-owner", "-C", str(root)], check=True)
+            command = ["tar", "-xp", "--numeric-owner", "-C", str(root)]
+            subprocess.run(command, input=exported, check=True)
             return root
 
         check("docker", unpack)
