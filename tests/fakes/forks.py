@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ class Forks:
         """Whether a fork is as good as a new interpreter."""
         return not any(name.startswith(_OWN) for name in env) and "WHOLE_TABLES" not in os.environ
 
+    def start(
+        self, words: list[str], env: Mapping[str, str], stdin: int | None = None, cwd: Path | None = None
+    ) -> Fork:
+        """Start a command, or after `-c` a program; without `stdin` what is written for it arrives by a pipe."""
+        source, out, err, status = (os.pipe() for _ in range(4))
+        given = source[0] if stdin is None or stdin < 0 else stdin
+        request = json.dumps({"words": words, "env": dict(env), "cwd": str(cwd or Path.cwd())})
+        socket.send_fds(self._requests, [request.encode()], [given, out[1], err[1], status[1]])
+        for number in (source[0], out[1], err[1], status[1]):
+            os.close(number)
+        return Fork(_number(status[0]), source[1], out[0], err[0], status[0])
+
     def run(
         self,
         words: list[str],
@@ -50,21 +63,37 @@ class Forks:
 
         Raises TimeoutError.
         """
-        source, out, err, status = (os.pipe() for _ in range(4))
-        given = stdin if isinstance(stdin, int) and stdin >= 0 else source[0]
-        request = json.dumps({"words": words, "env": dict(env), "cwd": str(cwd or Path.cwd())})
-        socket.send_fds(self._requests, [request.encode()], [given, out[1], err[1], status[1]])
-        for number in (source[0], out[1], err[1], status[1]):
-            os.close(number)
-        with ThreadPoolExecutor(3) as pool, os.fdopen(status[0], "rb", buffering=0) as told:
-            pool.submit(_write, source[1], stdin if isinstance(stdin, bytes) else b"")
-            read = [pool.submit(_read, number) for number in (out[0], err[0])]
-            (pid,) = _NUMBER.unpack(told.read(_NUMBER.size))
-            if not select.select([told], [], [], timeout)[0]:
-                os.kill(pid, signal.SIGKILL)
+        fork = self.start(words, env, stdin if isinstance(stdin, int) else None, cwd)
+        with ThreadPoolExecutor(3) as pool:
+            pool.submit(_write, fork.stdin, stdin if isinstance(stdin, bytes) else b"")
+            out, err = pool.submit(_read, fork.stdout), pool.submit(_read, fork.stderr)
+            if not select.select([fork.status], [], [], timeout)[0]:
+                os.kill(fork.pid, signal.SIGKILL)
                 raise TimeoutError(f"{words} has not ended after {timeout} s")
-            (code,) = _NUMBER.unpack(told.read(_NUMBER.size))
-            return code, *(each.result() for each in read)
+            return fork.wait(), out.result(), err.result()
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A command that runs, with our ends of its pipes, which are to be closed."""
+
+    pid: int
+    stdin: int
+    stdout: int
+    stderr: int
+    status: int
+
+    def wait(self) -> int:
+        """Its exit code; to be asked for once."""
+        try:
+            return _number(self.status)
+        finally:
+            os.close(self.status)
+
+
+def _number(pipe: int) -> int:
+    (number,) = _NUMBER.unpack(os.read(pipe, _NUMBER.size))
+    return int(number)
 
 
 def _write(number: int, content: bytes) -> None:
@@ -154,7 +183,12 @@ def main() -> None:
 
     import_aiohttp()
     gc.freeze()
-    if _serve(socket.socket(fileno=int(sys.argv[1]))):
+    if not _serve(socket.socket(fileno=int(sys.argv[1]))):
+        return
+    if sys.argv[1] == "-c":
+        del sys.argv[0]
+        exec(sys.argv.pop(1), {"__name__": "__main__"})
+    else:
         app.main()
 
 

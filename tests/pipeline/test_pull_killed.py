@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-import anyio
 import pytest
-from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio import to_thread
 
 from aiodocker_lite import Engine, Settings
 from aiodocker_lite.testing.images import image, layer, noise
 from aiodocker_lite.testing.registry import FakeRegistry
+from tests.fakes.commands import environment
+from tests.fakes.forks import Forks
 from tests.fakes.trees import read_tree
 
 KILLS = 20
@@ -32,25 +33,22 @@ anyio.run(main)
 """
 
 
-async def kill_after(events: int, store: Path, name: str) -> bool:
+def kill_after(events: int, forked: Forks, store: Path, name: str) -> bool:
     """Pull in a process of its own, and kill it after so many events; True if it had ended before."""
-    command = [sys.executable, "-c", PULL, str(store), name]
-    async with await anyio.open_process(command, stdout=subprocess.PIPE, stderr=None) as process:
-        assert process.stdout is not None
-        lines = BufferedByteReceiveStream(process.stdout)
-        try:
-            for _ in range(events):
-                await lines.receive_until(b"\n", 100)
-        except anyio.IncompleteRead:
-            assert await process.wait() == 0
-            return True
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-        return False
+    fork = forked.start(["-c", PULL, str(store), name], environment(store.parent))
+    os.close(fork.stdin)
+    with os.fdopen(fork.stdout) as lines, os.fdopen(fork.stderr) as said:
+        for _ in range(events):
+            if not lines.readline():
+                assert fork.wait() == 0, said.read()
+                return True
+        os.kill(fork.pid, signal.SIGKILL)
+        fork.wait()
+    return False
 
 
 @pytest.mark.timeout(200)
-async def test_a_killed_pull_fetches_only_the_missing_bytes(tmp_path: Path) -> None:
+async def test_a_killed_pull_fetches_only_the_missing_bytes(forked: Forks, tmp_path: Path) -> None:
     """Each request begins where the file on disk ends, and what is sealed is not asked for.
 
     What was received and not yet on disk is less than one batch for each layer, for that is
@@ -65,7 +63,7 @@ async def test_a_killed_pull_fetches_only_the_missing_bytes(tmp_path: Path) -> N
         while killed < KILLS:
             expected = kept(store)
             registry.requests.clear()
-            ended = await kill_after(chance.randrange(1, 75), store, name)
+            ended = await to_thread.run_sync(kill_after, chance.randrange(1, 75), forked, store, name)
             for seen in registry.asked("GET", "/blobs/"):
                 digest = seen.path.rpartition("/")[2]
                 if digest in expected:
