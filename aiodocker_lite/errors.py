@@ -5,6 +5,7 @@
     │   ├── InvalidReference
     │   ├── NotATerminal
     │   ├── InvalidOption
+    │   ├── InvalidSource
     │   ├── EngineNotOpen
     │   ├── NotSupported
     │   ├── NoCommand
@@ -233,6 +234,17 @@ class InvalidOption(UsageError, ValueError):
 
     slug = "invalid-option"
     message = "invalid value for {option}: {reason}"
+
+
+class InvalidSource(UsageError, ValueError):
+    """A file that should name images, and where in it nothing can be made of it."""
+
+    place: str
+    """The file, and where in it: ``images.txt: line 3``, ``compose.yaml: services.db.image``."""
+    reason: str
+
+    slug = "invalid-source"
+    message = "{place}: {reason}"
 
 
 class EngineNotOpen(UsageError):

@@ -29,6 +29,7 @@ ROOMS = {
     "runtime",
     "network",
     "serve",
+    "sources",
     "trace",
 }
 CONDUCTORS = {
@@ -54,13 +55,14 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
     "uvloop": {"cli"},
+    "yaml": {"sources"},
     "isal": {"inflate"},
     "backports": {"inflate", "testing"},
     "compression": {"inflate", "testing"},
     "pytest": {"testing"},
     "anyio": ROOMS | CONDUCTORS | {"engine", "cli", "testing"},
 }
-OFF_THE_LOOP = WORDS | {"layer", "archive", "users", "bundle", "snapshot", "trace"}
+OFF_THE_LOOP = WORDS | {"layer", "archive", "users", "bundle", "snapshot", "sources", "trace"}
 """Pure or blocking: no event loop. In runtime/, what the child imports."""
 ON_THE_LOOP = {"layer/pool.py"}
 CHILD = {f"runtime/{path.name}" for path in (PACKAGE / "runtime").glob("*.py")} - {
@@ -154,7 +156,15 @@ def loaded_by(code: str) -> set[str]:
 
 def test_importing_the_package_is_free() -> None:
     """`import aiodocker_lite` brings in neither the network stack nor the event loop."""
-    assert not loaded_by("import aiodocker_lite") & {"aiohttp", "asyncio", "anyio", "typer", "rich", "json"}
+    assert not loaded_by("import aiodocker_lite") & {
+        "aiohttp",
+        "asyncio",
+        "anyio",
+        "typer",
+        "rich",
+        "json",
+        "yaml",
+    }
 
 
 def test_a_worker_loads_only_what_it_needs() -> None:
