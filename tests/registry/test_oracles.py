@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from aiodocker_lite.emit import containerd_hosts
 from aiodocker_lite.errors import EngineError
 from aiodocker_lite.registry.client import HttpRegistry
 from aiodocker_lite.testing.faults import status
@@ -180,3 +181,21 @@ async def test_hosts_toml_is_containerd_s(
     fetch = [*containerd, "--namespace", tmp_path.name, "content", "fetch", "--hosts-dir", str(root)]
     await anyio.run_process([*fetch, f"{host}/app:latest"], check=False)
     assert with_success(asked_of(servers)) == with_success(mine)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("resolve", "name"), [(False, "latest"), (False, "digest"), (True, "latest")])
+async def test_containerd_follows_the_hosts_we_emit(
+    servers: Servers, app: Image, tmp_path: Path, containerd: list[str], resolve: bool, name: str
+) -> None:
+    """The mirror gives all that has a digest; the registry is asked for a tag only where the mirror may not say."""
+    one, two = servers["one"], servers["two"]
+    for path, text in containerd_hosts([one.address], f"http://{two.address}", resolve=resolve).items():
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text(text)
+    fetch = [*containerd, "--namespace", tmp_path.name, "content", "fetch", "--hosts-dir", str(tmp_path)]
+    target = f"@{app.top.digest}" if name == "digest" else ":latest"
+    await anyio.run_process([*fetch, f"{one.address}/app{target}"])
+    at_one = {path for server, path, _ in asked_of(servers) if server == "one"}
+    assert at_one == (set() if resolve or name == "digest" else {"/v2/app/manifests/latest"})
+    assert any("/blobs/" in path for server, path, _ in asked_of(servers) if server == "two")
