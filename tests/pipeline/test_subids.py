@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import anyio
@@ -23,7 +24,8 @@ import pytest
 from aiodocker_lite.testing.faults import cut
 from aiodocker_lite.testing.images import Image, image, layer, layer_of, noise, write_layout
 from aiodocker_lite.testing.registry import FakeRegistry
-from tests.fakes.commands import Done, environment, run_command
+from tests.fakes.commands import Done, environment, polite, run_command
+from tests.fakes.forks import Forks, forks
 from tests.fakes.processes import program
 from tests.fakes.trees import differences, read_tree
 
@@ -104,6 +106,7 @@ class User:
     """Somebody with a store of his own."""
 
     store: Path
+    forks: Callable[[str], Forks]
 
     def command(self, rights: str, *words: str) -> list[str]:
         """The command line, of a user with these rights."""
@@ -111,7 +114,8 @@ class User:
         return [sys.executable, str(CAGE), rights, *adl]
 
     def adl(self, rights: str, *words: str) -> Done:
-        return run_command(self.command(rights, *words), environment(self.store.parent))
+        forked = self.forks(rights)
+        return polite(*forked.run(["--root", str(self.store), *words], environment(self.store.parent)))
 
     def sh(self, rights: str, name: str, script: str, *options: str) -> list[str]:
         """What a shell in a container says."""
@@ -148,13 +152,21 @@ class User:
         return [str(path.relative_to(self.store)) for path in found]
 
 
+@pytest.fixture(scope="module")
+def forks_of() -> Iterator[Callable[[str], Forks]]:
+    """What the commands of a user with these rights are forks of, started when it is first asked for."""
+    with tempfile.TemporaryDirectory() as home, ExitStack() as stack:
+        env = environment(Path(home))
+        yield cache(lambda rights: stack.enter_context(forks(env, sys.executable, str(CAGE), rights)))
+
+
 @pytest.fixture
-def user() -> Iterator[User]:
+def user(forks_of: Callable[[str], Forks]) -> Iterator[User]:
     """In a directory that everybody can enter."""
     program("newuidmap")
     with tempfile.TemporaryDirectory() as home:
         os.chown(home, NOBODY, NOBODY)
-        yield User(Path(home) / "store")
+        yield User(Path(home) / "store", forks_of)
 
 
 def test_a_layer_is_what_umoci_makes_with_the_same_map(user: User, tmp_path: Path) -> None:
