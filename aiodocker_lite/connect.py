@@ -51,7 +51,7 @@ class Wiring:
             return
         options = self.container.options
         namespace = Namespace(pid, self.container.id, self.is_of_user, self.notes)
-        made = await lifetime.enter_async_context(self.way(namespace, options.publish))
+        made = await lifetime.enter_async_context(self.way(namespace, self.container.publish))
         around = Surroundings(is_host=False, address=made.address, nameservers=made.nameservers)
         write_network_files(self.container.path, self.hostname, options, around)
         self.container.write_connection(_described(made))
@@ -66,7 +66,7 @@ def plan_network(container: Container, hostname: str, store: Store, ladder: Ladd
 
     Raises InvalidOption, NetworkUnavailable, NoSuchContainer, ContainerNotRunning.
     """
-    mode = Mode.parse(container.options.network, publishes=bool(container.options.publish))
+    mode = Mode.parse(container.options.network, publishes=bool(container.publish))
     if mode.kind != "host" and not ladder.is_isolated:
         reason = f"with the isolation '{ladder.rung}' there is no other than the host's"
         raise InvalidOption("--network", reason)

@@ -5,6 +5,7 @@
     │   ├── InvalidReference
     │   ├── NotATerminal
     │   ├── InvalidOption
+    │   │   └── InvalidName
     │   ├── InvalidSource
     │   ├── EngineNotOpen
     │   ├── NotSupported
@@ -62,6 +63,7 @@
         ├── ContainerRunning
         ├── ContainerNotRunning
         ├── NoLog
+        ├── NotPublished
         ├── NotInContainer
         ├── InvalidUser
         ├── SetupFailed
@@ -234,6 +236,13 @@ class InvalidOption(UsageError, ValueError):
 
     slug = "invalid-option"
     message = "invalid value for {option}: {reason}"
+
+
+class InvalidName(InvalidOption):
+    """What a container or a volume cannot be called."""
+
+    slug = "invalid-name"
+    exit_code = 1
 
 
 class InvalidSource(UsageError, ValueError):
@@ -791,6 +800,7 @@ class ContainerNameTaken(RunError):
     holder: str
 
     slug = "container-name-taken"
+    exit_code = 1
     message = (
         'Conflict. The container name "/{name}" is already in use by container "{holder}". '
         "You have to remove (or rename) that container to be able to reuse that name."
@@ -829,6 +839,17 @@ class NoLog(RunError):
     exit_code = 1
     message = "container {name} was not detached: its output went to whoever ran it, and was not kept"
     hint = "`run --detach` keeps it"
+
+
+class NotPublished(RunError):
+    """A port of a container that is not one of the host."""
+
+    port: str
+    container: str
+
+    slug = "not-published"
+    exit_code = 1
+    message = "No public port '{port}' published for {container}"
 
 
 class NotInContainer(RunError, LookupError):

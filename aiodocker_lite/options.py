@@ -97,6 +97,8 @@ class RunOptions:
     network: str | None = None
     """``host``, ``none``, ``private`` or ``container:NAME``; None is the host's, or a private one with ports."""
     publish: tuple[Port, ...] = ()
+    publish_all: bool = False
+    """Also all ports that the image exposes, each on a port of the host that is free."""
     remove: bool = False
     """Remove the container, with everything it wrote, when its process has ended."""
     interactive: bool = False

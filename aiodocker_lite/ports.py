@@ -41,9 +41,26 @@ class Port:
             raise InvalidOption("--publish", f"the ranges in '{text}' have different lengths")
         return tuple(cls(port, host, address, protocol) for port, host in zip(ports, hosts, strict=True))
 
-    def __str__(self) -> str:
+    @classmethod
+    def exposed(cls, text: str) -> tuple[Port, ...]:
+        """Read what an image exposes, which has no say about the host. Raises InvalidOption."""
+        if ":" in text:
+            raise InvalidOption("--publish-all", f"'{text}', which the image exposes, is not PORT[/PROTOCOL]")
+        return cls.parse(text)
+
+    @property
+    def inside(self) -> str:
+        """As docker calls it: ``80/tcp``."""
+        return f"{self.container}/{self.protocol}"
+
+    @property
+    def outside(self) -> str:
+        """Where it is on the host."""
         address = f"[{self.address}]" if ":" in self.address else self.address or "0.0.0.0"
-        return f"{address}:{self.host or ''}->{self.container}/{self.protocol}"
+        return f"{address}:{self.host or ''}"
+
+    def __str__(self) -> str:
+        return f"{self.outside}->{self.inside}"
 
 
 def _split_address(rest: str, text: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ _MODULES = {
     "tag": "images",
     "rmi": "images",
     "ps": "listing",
+    "port": "listing",
     "exec": "exec",
     "logs": "logs",
     "start": "containers",
@@ -41,7 +42,7 @@ _MODULES = {
     "unshare": "unshare",
 }
 _CONTAINER = (
-    "attach", "cp", "exec", "kill", "logs", "ps", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "wait",
+    "attach", "cp", "exec", "kill", "logs", "port", "ps", "rename", "restart", "rm", "run", "start", "stats", "stop", "top", "wait",
 )  # fmt: skip
 _IMAGE = ("load", "pull", "save", "tag")
 _TWO_WORDS: dict[str, dict[str, list[str]]] = {

@@ -1,4 +1,4 @@
-"""`ps`: what was run."""
+"""`ps`: what was run; `port`: how it is reached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.tables import age, ago, docker_time, table
 from aiodocker_lite.cli.templates import formatted
 from aiodocker_lite.engine import Engine
-from aiodocker_lite.errors import InvalidOption, printable
+from aiodocker_lite.errors import InvalidOption, NotPublished, printable
 from aiodocker_lite.sizes import human_size
 
 if TYPE_CHECKING:
@@ -84,6 +84,30 @@ def ps(
         lines = [table(head, ([row[column] for column in columns] for row in rows))]
     for line in lines:
         typer.echo(line)
+    return 0
+
+
+def port(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="CONTAINER", help="A name or a container ID.")],
+    private: Annotated[
+        str | None, typer.Argument(metavar="[PORT[/PROTOCOL]]", help="Only this one of the container's.")
+    ] = None,
+) -> int:
+    """Show which ports of a container are ports of this machine."""
+    container = run_engine(context, lambda engine: engine.container(name))
+    found = (
+        sorted(container.ports, key=lambda port: (port.container, port.protocol)) if container.running else []
+    )
+    if private is None:
+        for port in found:
+            typer.echo(f"{port.inside} -> {port.outside}")
+        return 0
+    wanted = private if "/" in private else f"{private}/tcp"
+    places = [port.outside for port in found if port.inside == wanted]
+    if not places:
+        raise NotPublished(wanted, name)
+    typer.echo("\n".join(places))
     return 0
 
 

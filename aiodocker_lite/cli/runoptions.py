@@ -84,6 +84,7 @@ _OPTIONS: dict[str, Any] = {
     "pid": _one("--pid", metavar="private", help="Whose processes are seen: only its own."),
     "network": _one("--network", "--net", metavar="MODE", help="host, none, private or container:NAME."),
     "publish": _many("--publish", "-p", metavar="[[IP:]PORT:]PORT[/udp]", help="A port of the container on this machine."),
+    "publish_all": _switch("--publish-all", "-P", help="All ports that the image exposes, each on a free one of this machine."),
     "require_isolation": _switch("--require-isolation", help="Refuse to run with less than all namespaces."),
     "runtime": _one("--runtime", metavar="NAME", help="native, crun, runc, youki or a path."),
 }  # fmt: skip
@@ -132,6 +133,7 @@ class Given:
             terminal=terminal,
             network=given["network"] or None,
             publish=tuple(port for text in given["publish"] or () for port in Port.parse(text)),
+            publish_all=given["publish_all"],
             init=given["init"],
             stop_signal=given["stop_signal"] or None,
             stop_timeout=_number("--stop-timeout", given["stop_timeout"]),

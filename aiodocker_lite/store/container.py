@@ -97,6 +97,16 @@ class Container:
         """Its ports that are the host's too, with the numbers that were chosen."""
         return tuple(from_json(Port, port) for port in self.connection.get("ports", ()))
 
+    @property
+    def publish(self) -> tuple[Port, ...]:
+        """Which ports shall be the host's too. Raises InvalidOption for what an image exposes and is no port."""
+        chosen = self.options.publish
+        if not self.options.publish_all:
+            return chosen
+        known = {port.inside for port in chosen}
+        exposed = (port for text in self.defaults.exposed_ports for port in Port.exposed(text))
+        return (*chosen, *(port for port in exposed if port.inside not in known))
+
     def write_connection(self, text: str) -> None:
         """Keep it. Raises DiskFull, StoreUnwritable."""
         with store_errors(self.path):
@@ -105,7 +115,8 @@ class Container:
     @property
     def network(self) -> str:
         """Which one it was given, by the words of the option."""
-        return self.options.network or ("private" if self.options.publish else "host")
+        exposes = self.options.publish_all and self.defaults.exposed_ports
+        return self.options.network or ("private" if self.options.publish or exposes else "host")
 
     @property
     def mounted(self) -> tuple[Mounted, ...]:

@@ -62,7 +62,7 @@ def _network(container: Container) -> dict[str, Any]:
     runs = container.state.running
     ports: dict[str, Any] = dict.fromkeys(container.defaults.exposed_ports)
     for port in container.ports if runs else ():
-        ports[f"{port.container}/{port.protocol}"] = bound(container.ports, port)
+        ports[port.inside] = bound(container.ports, port)
     address = {
         "Gateway": "",
         "IPAddress": container.connection.get("address", "") if runs else "",

@@ -19,9 +19,8 @@ def host_config(container: Container) -> dict[str, Any]:
     return {
         "LogConfig": {"Type": "json-file", "Config": {}},
         "NetworkMode": container.network,
-        "PortBindings": {
-            f"{port.container}/{port.protocol}": bound(options.publish, port) for port in options.publish
-        },
+        "PortBindings": {port.inside: bound(options.publish, port) for port in options.publish},
+        "PublishAllPorts": options.publish_all,
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": container.remove,
         **_mounts(options.mounts),
@@ -46,7 +45,7 @@ def bound(ports: Iterable[Port], wanted: Port) -> list[dict[str, str]]:
     return [
         {"HostIp": port.address, "HostPort": str(port.host or "")}
         for port in ports
-        if (port.container, port.protocol) == (wanted.container, wanted.protocol)
+        if port.inside == wanted.inside
     ]
 
 

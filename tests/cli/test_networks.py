@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aiodocker_lite.testing.images import image, layer, write_layout
 from tests.fakes.commands import Adl, Done, Names, command, environment, run_command
 from tests.fakes.ordinary import as_ordinary_user
 from tests.fakes.processes import program
@@ -95,6 +96,50 @@ def test_a_published_port_leads_in_and_another_container_can_share(
     assert list((root / "networks").iterdir()) == []
     done = here("run", "--rm", "-q", "--network", "container:web", names.box, "true")
     assert (done.code, done.sentence) == (125, "No such container: web")
+
+
+@pytest.mark.root
+def test_all_that_an_image_exposes_can_be_published(here: Adl, names: Names, tmp_path: Path) -> None:
+    """-P gives each a free port of its own, which `port`, `ps` and `inspect` show; -p may choose one of them."""
+    shell = layer({"bin/": b"", "bin/sh": Path(program("busybox")).read_bytes()}, mode=0o755)
+    exposed = {"8080/tcp": {}, "53/udp": {}, "9000-9001/tcp": {}}
+    images = {
+        "open": image(shell, config={"ExposedPorts": exposed}),
+        "sly": image(shell, config={"ExposedPorts": {"127.0.0.1:1:80/tcp": {}}}),
+    }
+    layout = write_layout(tmp_path / "layout", images)
+    name, sly = (names.registry.push(layout, f"ports/{each}", each) for each in images)
+    waiting = ("sh", "-c", "while :; do sleep 0.1; done")
+    done = here("run", "-dqP", "-p", "127.0.0.1::9001", "--name", "one", name, *waiting)
+    assert done.code == 0, done.err
+    lines = here("port", "one").out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "53/udp -> 0.0.0.0", "8080/tcp -> 0.0.0.0", "9000/tcp -> 0.0.0.0", "9001/tcp -> 127.0.0.1",
+    ]  # fmt: skip
+    places = dict(line.split(" -> ") for line in lines)
+    assert len(set(places.values())) == 4
+    assert (
+        here("port", "one", "8080").out
+        == here("container", "port", "one", "8080/tcp").out
+        == f"{places['8080/tcp']}\n"
+    )
+    assert f"{places['53/udp']}->53/udp" in here("ps", "--format", "{{.Ports}}").out
+    found = json.loads(here("inspect", "one").out)[0]
+    assert found["HostConfig"]["PublishAllPorts"] is True
+    assert (
+        found["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"] == places["8080/tcp"].partition(":")[2]
+    )
+    missing = here("port", "one", "81")
+    assert (missing.code, missing.sentence) == (1, "No public port '81/tcp' published for one")
+    assert here("stop", "-t", "0", "one").code == 0
+    assert here("port", "one").out == ""
+
+    refused = here("run", "--rm", "-qP", sly, "true")
+    assert (refused.code, refused.sentence[:51]) == (
+        125,
+        "invalid value for --publish-all: '127.0.0.1:1:80/tc",
+    )
+    assert here("run", "--rm", "-qP", names.box, "true").code == 0, "nothing is exposed, nothing is published"
 
 
 def curl(url: str) -> str:
