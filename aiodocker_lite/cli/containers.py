@@ -97,7 +97,7 @@ def kill(
     """
 
     async def work(engine: Engine, name: str) -> str:
-        await engine.kill_container(name, signal)
+        await engine.kill_container(name, signal or "KILL")  # nothing is as good as no option
         return name
 
     return _each(context, names, work, at_once=True)

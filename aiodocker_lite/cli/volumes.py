@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,10 @@ from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.tables import table
 from aiodocker_lite.engine import Engine
-from aiodocker_lite.errors import EngineError, InvalidOption, VolumeInUse
+from aiodocker_lite.errors import EngineError, InvalidOption, NoSuchVolume, VolumeInUse
+
+if TYPE_CHECKING:
+    from aiodocker_lite.store.volumes import Volume
 
 
 def volume(
@@ -33,19 +37,25 @@ def volume(
     """
     given = names or []
     match action:
-        case "ls" | "list":
+        case "ls" | "list" if not given:
             return _list(context, quiet=quiet)
-        case "create" if len(given) == 1:
+        case "create" if len(given) <= 1:
+            name = given[0] if given else secrets.token_hex(32)
             labels = {text.partition("=")[0]: text.partition("=")[2] for text in label or ()}
-            return _do(context, lambda engine: engine.store.create().volumes.make(given[0], labels).name)
+            return _do(context, lambda engine: engine.store.create().volumes.make(name, labels).name)
         case "inspect" if given:
             return _inspect(context, given)
         case "rm" | "remove" if given:
             return max(_remove(context, name, force=force) for name in given)
         case "prune" if not given:
             return _prune(context, force=force)
-        case "create" | "inspect" | "rm" | "remove" | "prune":
-            wanted = {"create": "one name", "prune": "no name"}.get(action, "at least one name")
+        case "ls" | "list" | "create" | "inspect" | "rm" | "remove" | "prune":
+            wanted = {
+                "create": "one name",
+                "inspect": "at least one name",
+                "rm": "at least one name",
+                "remove": "at least one name",
+            }.get(action, "no name")
             raise InvalidOption("VOLUME", f"'volume {action}' takes {wanted}")
         case _:
             raise InvalidOption("volume", f"'{action}' is none of ls, create, inspect, rm and prune")
@@ -72,22 +82,34 @@ def _list(context: typer.Context, *, quiet: bool) -> int:
 
 
 def _inspect(context: typer.Context, names: list[str]) -> int:
+    missing: list[NoSuchVolume] = []
+
     async def work(engine: Engine) -> list[dict[str, Any]]:
-        return [
-            {
-                "CreatedAt": volume.created,
-                "Driver": "local",
-                "Labels": dict(volume.labels) or None,
-                "Mountpoint": str(volume.path),
-                "Name": volume.name,
-                "Options": None,
-                "Scope": "local",
-            }
-            for volume in map(engine.store.volumes.find, names)
-        ]
+        found = []
+        for name in names:
+            try:
+                found.append(_described(engine.store.volumes.find(name)))
+            except NoSuchVolume as error:
+                missing.append(error)
+        return found
 
     typer.echo(json.dumps(run_engine(context, work), indent=4))
-    return 0
+    for error in missing:
+        exits.complain(error)
+    return 1 if missing else 0
+
+
+def _described(volume: Volume) -> dict[str, Any]:
+    """With docker's keys."""
+    return {
+        "CreatedAt": volume.created,
+        "Driver": "local",
+        "Labels": dict(volume.labels) or None,
+        "Mountpoint": str(volume.path),
+        "Name": volume.name,
+        "Options": None,
+        "Scope": "local",
+    }
 
 
 def _remove(context: typer.Context, name: str, *, force: bool) -> int:

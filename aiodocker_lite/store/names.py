@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Container, Iterator
 
-from aiodocker_lite.errors import InvalidOption
+from aiodocker_lite.errors import InvalidName
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _MANNERS = "brave calm clever eager gentle happy keen lucid merry patient quick".split()  # noqa: SIM905
@@ -15,9 +15,9 @@ _PEOPLE = "babbage curie dijkstra euler gauss hopper knuth lovelace noether turi
 
 
 def checked_name(name: str) -> str:
-    """The name, if it can be one. Raises InvalidOption."""
+    """The name, if it can be one. Raises InvalidName."""
     if not _NAME.fullmatch(name):
-        raise InvalidOption(
+        raise InvalidName(
             "--name",
             f"'{name}' may only have letters, digits, '_', '.' and '-', and not begin with these three",
         )

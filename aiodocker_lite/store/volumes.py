@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aiodocker_lite.errors import InvalidOption, NoSuchVolume, StoreUnreadable, VolumeInUse
+from aiodocker_lite.errors import InvalidName, NoSuchVolume, StoreUnreadable, VolumeInUse
 from aiodocker_lite.mount import VOLUME_NAME
 from aiodocker_lite.store.durable import store_errors, write_durably
 from aiodocker_lite.store.paths import Paths
@@ -58,9 +58,9 @@ class Volumes:
         return found
 
     def make(self, name: str, labels: Mapping[str, str] | None = None) -> Volume:
-        """The volume of this name, made if it is missing. Raises InvalidOption, StoreUnwritable."""
+        """The volume of this name, made if it is missing. Raises InvalidName, StoreUnwritable."""
         if not VOLUME_NAME.fullmatch(name):
-            raise InvalidOption("volume", f"'{name}' cannot be the name of a volume")
+            raise InvalidName("volume", f"'{name}' cannot be the name of a volume")
         found = self._read(name)
         if found is not None:
             return found

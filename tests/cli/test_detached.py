@@ -399,11 +399,11 @@ def test_a_name_can_be_changed(here: Adl, names: Names) -> None:
     assert here("ps", "--format", "{{.ID}} {{.Names}}", "--no-trunc").out == f"{one} two\n"
     here("run", "-dq", "--name", "one", names.box, "true")
     taken = here("rename", "one", "two")
-    assert taken.code == 125
+    assert taken.code == 1
     assert taken.sentence.startswith(
         f'Conflict. The container name "/two" is already in use by container "{one}".'
     )
-    assert here("rename", "one", "a b").code == 125
+    assert here("rename", "one", "a b").code == 1
     assert here("rename", "nothing", "x").sentence == "No such container: nothing"
 
 
