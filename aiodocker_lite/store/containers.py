@@ -38,8 +38,11 @@ from aiodocker_lite.store.durable import store_errors, write_durably
 from aiodocker_lite.store.locks import hold, take_unless_held
 from aiodocker_lite.store.names import checked_name, free_name
 from aiodocker_lite.store.paths import Paths
-from aiodocker_lite.store.state import State, stored_state, write_state
+from aiodocker_lite.store.state import State, overwrite, stored_state, write_state
 from aiodocker_lite.store.trees import remove_tree
+
+_NO_CODE = b"   \n"
+"""Room for an exit code, which can be kept on a full disk."""
 
 
 class Containers:
@@ -146,14 +149,14 @@ class Containers:
         try:
             # For who waits with this file open: there may be no other in a moment.
             with store_errors(container.alive):
-                container.alive.write_text(f"{code}\n")
+                overwrite(container.alive, f"{code:<{len(_NO_CODE) - 1}}\n".encode())
         finally:
             write_state(container.path, state)
 
     def write_starting(self, container: Container) -> None:
         """Forget how it ended. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
         with store_errors(container.alive):
-            os.truncate(container.alive, 0)
+            overwrite(container.alive, _NO_CODE)
         write_state(container.path, State())
 
     def write_running(self, container: Container, pid: int, start_ticks: int) -> None:
@@ -238,6 +241,7 @@ class Containers:
                 container.path.mkdir(mode=0o700)
                 # Before it can be seen: nobody may take it for one that has ended.
                 container.alive.touch(mode=0o600)
+                container.alive.write_bytes(_NO_CODE)
                 lock = _taken(container)
             self._write_config(container)
         except BaseException:

@@ -22,6 +22,8 @@ Status: TypeAlias = Literal["created", "running", "exited", "dead"]
 ALIVE = "alive"
 _STATE = "state.json"
 _KILLED = 137
+_ROOM = 2048
+"""Bytes of a state, whatever it says: where there is no room for a new file, it is written over the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def stored_state(container: Path) -> State:
 
 
 def write_state(container: Path, state: State) -> None:
-    """Keep it, whole or not at all; what cannot be kept is unknown from then on.
+    """Keep it, whole or not at all, even on a full disk; what cannot be kept is unknown from then on.
 
     Raises DiskFull, StoreUnwritable.
     """
@@ -82,14 +84,27 @@ def write_state(container: Path, state: State) -> None:
         "error": state.error,
     }
     path, new = container / _STATE, container / f"{_STATE}.new"
+    content = json.dumps(document).encode().ljust(_ROOM)
     with store_errors(path):
         try:
-            new.write_text(json.dumps(document))
+            new.write_bytes(content)
             new.rename(path)
         except OSError:
             with suppress(OSError):
-                os.truncate(path, 0)  # which takes no room, and is better than the state before
-            raise
+                new.unlink()
+            try:
+                overwrite(path, content)
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(path, 0)  # which takes no room, and is better than the state before
+                raise
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Replace the content of a file, in the place that it has on the disk. Raises OSError."""
+    with path.open("rb+") as file:
+        file.write(content)
+        file.truncate()
 
 
 def _parse(found: dict[str, object]) -> State:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -22,11 +24,14 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.image import Image
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
+from aiodocker_lite.store.state import State, read_state, write_state
+from tests.fakes.disks import loop_disk, why_not
 from tests.store.conftest import mounted
 from tests.store.filling import bring, descriptors, descriptors_before, end, python, tiny
 
 LIVE = """
 import anyio, sys
+from contextlib import ExitStack
 from pathlib import Path
 from aiodocker_lite.errors import ContainerNameTaken
 from aiodocker_lite.store import Store
@@ -310,3 +315,28 @@ async def test_a_full_disk_leaves_no_half_container(small_disk: Path) -> None:
     assert len(list(store.paths.containers.iterdir())) == 1
     filler.unlink()
     await run(store, image, "one")
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_how_it_ended_is_kept_on_a_full_disk(tmp_path: Path, kind: str) -> None:
+    """Where it stood before, which is as long; what does not fit there is unknown, and not what was before it."""
+    with ExitStack() as stack:
+        place = tmp_path / "disk"
+        if kind == "ext4":
+            stack.enter_context(loop_disk(tmp_path, size=64 << 20))
+        else:
+            place.mkdir()
+            stack.enter_context(mounted(place, "size=1m"))
+        write_state(place, State("running", 7, 8, started="then"))
+        os.sync()
+        with pytest.raises(OSError, match="No space"):
+            (place / "filler").write_bytes(bytes(80 << 20))
+        ended = State("exited", exit_code=3, error="some output could not be kept: " + "x" * 1000)
+        write_state(place, ended)
+        os.sync()
+        assert read_state(place) == ended
+        assert sorted(path.name for path in place.iterdir() if path.is_file()) == ["filler", "state.json"]
+        with pytest.raises(DiskFull):
+            write_state(place, State("exited", error="x" * 100_000))
+        assert read_state(place) == State("dead")
