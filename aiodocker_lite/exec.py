@@ -81,8 +81,7 @@ async def execute(
     """
     options, streams = options or ExecOptions(), streams or Streams()
     more = process_of(spec, words("command", command), options)
-    if options.terminal and streams.size:
-        more["consoleSize"] = {"height": streams.size[0], "width": streams.size[1]}
+    set_size(more, streams)
     wanted = {**spec, "process": more}
     if options.privileged:
         wanted["linux"] = {**spec["linux"], "seccomp": None}
@@ -95,6 +94,13 @@ async def execute(
         stderr=streams.stderr,
     ) as process:
         yield process
+
+
+def set_size(process: dict[str, Any], streams: Streams) -> None:
+    """Say in a process of a spec how large its terminal is, if it has one and that is known."""
+    if process["terminal"] and streams.size:
+        lines, columns = streams.size
+        process["consoleSize"] = {"height": lines, "width": columns}
 
 
 def process_of(spec: dict[str, Any], command: Sequence[str], options: ExecOptions) -> dict[str, Any]:

@@ -39,8 +39,6 @@ _START = (
 )
 _KEPT_VARIABLES = ("PATH", "HOME", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "TMPDIR")
 """What the environment of a starter has besides may be secret, and a monitor lives long."""
-_DRAIN = 5.0
-"""Seconds in which output must end after the process has; without a pid namespace others may hold it."""
 
 
 async def detach(container: Container, lock: int) -> None:
@@ -172,6 +170,8 @@ async def _stop_if_asked(running: Running, *, task_status: TaskStatus[None]) -> 
 
 
 async def _keep_output(running: Running, log: LogWriter) -> None:
+    from aiodocker_lite.run import attended
+
     async def keep(name: StreamName, stream: ByteReceiveStream | None) -> None:
         if stream is None:  # a terminal is one for both
             return
@@ -181,8 +181,4 @@ async def _keep_output(running: Running, log: LogWriter) -> None:
         finally:
             log.finish(name)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(keep, "stdout", running.stdout)
-        tasks.start_soon(keep, "stderr", running.stderr)
-        await running.wait()
-        tasks.cancel_scope.deadline = anyio.current_time() + _DRAIN
+    await attended(running, partial(keep, "stdout", running.stdout), partial(keep, "stderr", running.stderr))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
 from aiodocker_lite.connect import plan_network, sweep_networks
 from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage, StoreError
 from aiodocker_lite.events import Progress
-from aiodocker_lite.exec import Bundle, execute, write_bundle
+from aiodocker_lite.exec import Bundle, execute, set_size, write_bundle
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.manifest import ImageConfig
@@ -181,9 +181,7 @@ async def resume(
         terminal=options.terminal,
         network=wiring.namespaces,
     )
-    if options.terminal and streams.size:
-        lines, columns = streams.size
-        spec["process"]["consoleSize"] = {"height": lines, "width": columns}
+    set_size(spec["process"], streams)
     backend = await find_backend(options.runtime)
     await sweep_networks(store, progress)
     async with (
@@ -265,11 +263,18 @@ async def communicate(running: Running, data: bytes | None) -> tuple[int, bytes,
             await stream.send(data or b"")
         await stream.aclose()
 
+    deeds = [partial(read, running.stdout, stdout), partial(read, running.stderr, stderr)]
+    if running.stdin is not None:
+        deeds.append(partial(feed, running.stdin))
+    code = await attended(running, *deeds)
+    return code, bytes(stdout), bytes(stderr)
+
+
+async def attended(running: Running, *deeds: Callable[[], Coroutine[None, None, None]]) -> int:
+    """Wait for its end, and a moment longer for what has to do with its streams; returns the exit code."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read, running.stdout, stdout)
-        tasks.start_soon(read, running.stderr, stderr)
-        if running.stdin is not None:
-            tasks.start_soon(feed, running.stdin)
+        for deed in deeds:
+            tasks.start_soon(deed)
         code = await running.wait()
         tasks.cancel_scope.deadline = anyio.current_time() + _DRAIN
-    return code, bytes(stdout), bytes(stderr)
+    return code

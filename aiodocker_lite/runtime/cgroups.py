@@ -68,6 +68,32 @@ def limited(spec: dict[str, Any]) -> Iterator[list[str]]:
         yield [str(base / name / "cgroup.procs") for base in places]
 
 
+@dataclass(frozen=True, slots=True)
+class Available:
+    """What there is of control groups."""
+
+    version: str
+    """``1`` or ``2``, whichever has controllers; empty if neither has."""
+    controllers: tuple[str, ...]
+    writable: bool
+    """This process may make groups below its own."""
+
+
+def available() -> Available:
+    """What there is of control groups for this process."""
+    found = _hierarchies()
+    first = tuple(sorted(name for name in found.first if not name.startswith("name=")))
+    if first or found.second is None:
+        bases = [found.first.get(name) for name in ("memory", "pids")]
+        return Available(
+            "1" if first else "", first, all(base and os.access(base, os.W_OK) for base in bases)
+        )
+    with suppress(OSError):
+        controllers = tuple(sorted((found.second / "cgroup.controllers").read_text().split()))
+        return Available("2", controllers, os.access(found.second, os.W_OK))
+    return Available("", (), writable=False)
+
+
 def groups_of(pid: int) -> dict[str, Path]:
     """The groups that were made for the container of this process, by controller."""
     found = _hierarchies(groups=Path(f"/proc/{pid}/cgroup"))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aiodocker_lite import subids
 from aiodocker_lite.errors import StoreUnwritable
-from aiodocker_lite.runtime import trial
+from aiodocker_lite.runtime import cgroups, trial
 from aiodocker_lite.runtime.interpreter import plain_interpreter
 from aiodocker_lite.subids import IdMap, IdMaps
 
@@ -88,7 +88,7 @@ def probe(where: Path | None = None) -> Ladder:
         rung,
         overlay,
         _is_in_container(),
-        _has_cgroup_access(),
+        cgroups.available().writable,
         *maps,
         subordinate,
         "; ".join(f"{refused}: {why}" for refused, why in refusals.items()),
@@ -221,18 +221,3 @@ def _is_in_container() -> bool:
     except OSError:
         return False
     return any(word in groups for word in ("docker", "kubepods", "containerd", "libpod", "lxc"))
-
-
-def _has_cgroup_access() -> bool:
-    """This process may make control groups below its own."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return False
-    groups = {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
-    top = Path("/sys/fs/cgroup")
-    if (top / "cgroup.controllers").exists():
-        return os.access(f"{top}{groups.get('', '/')}", os.W_OK)
-    return all(
-        name in groups and os.access(f"{top}/{name}{groups[name]}", os.W_OK) for name in ("memory", "pids")
-    )

@@ -102,7 +102,7 @@ def test_a_published_port_leads_in_and_another_container_can_share(
 def test_all_that_an_image_exposes_can_be_published(here: Adl, names: Names, tmp_path: Path) -> None:
     """-P gives each a free port of its own, which `port`, `ps` and `inspect` show; -p may choose one of them."""
     shell = layer({"bin/": b"", "bin/sh": Path(program("busybox")).read_bytes()}, mode=0o755)
-    exposed = {"8080/tcp": {}, "53/udp": {}, "9000-9001/tcp": {}}
+    exposed: dict[str, dict[str, str]] = {"8080/tcp": {}, "53/udp": {}, "9000-9001/tcp": {}}
     images = {
         "open": image(shell, config={"ExposedPorts": exposed}),
         "sly": image(shell, config={"ExposedPorts": {"127.0.0.1:1:80/tcp": {}}}),
