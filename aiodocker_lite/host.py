@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from aiodocker_lite import subids
-from aiodocker_lite.network import cni
+from aiodocker_lite.errors import InvalidOption, RuntimeUnavailable
+from aiodocker_lite.network import choice
 from aiodocker_lite.programs import find_program
-from aiodocker_lite.runtime import oci
+from aiodocker_lite.runtime import cgroups, oci
 from aiodocker_lite.runtime.ladder import Ladder, Rung
+from aiodocker_lite.settings import RUNTIME
 
 _TUN = Path("/dev/net/tun")
-_GROUPS = Path("/sys/fs/cgroup")
 _RANGE = "100000-165535"
 
 
@@ -33,10 +34,10 @@ class Finding:
     """The command that mends it."""
 
 
-def describe(ladder: Ladder, root: Path, version: str) -> dict[str, Any]:
-    """The facts, under docker's names where it has them."""
+def describe(ladder: Ladder, root: Path, version: str, runtime: str) -> dict[str, Any]:
+    """The facts, under docker's names where it has them; `runtime` is what runs when nothing else is said."""
     backends = {one.kind: one for one in oci.found()}
-    maps = ladder.subordinate
+    maps, groups = ladder.subordinate, cgroups.available()
     return {
         "ServerVersion": version,
         "DockerRootDir": str(root),
@@ -44,16 +45,16 @@ def describe(ladder: Ladder, root: Path, version: str) -> dict[str, Any]:
         "Driver": "overlay" if ladder.overlay else "copy",
         "Isolation": str(ladder.rung),
         "InContainer": ladder.in_container,
-        "CgroupVersion": _cgroup_version(),
-        "CgroupControllers": _controllers(),
+        "CgroupVersion": groups.version,
+        "CgroupControllers": list(groups.controllers),
         "CgroupAccess": ladder.has_cgroup_access,
         "Seccomp": _has_seccomp(),
         "Runtimes": {
             oci.NATIVE: {"path": "", "version": version},
             **{kind: {"path": one.program, "version": one.version} for kind, one in backends.items()},
         },
-        "DefaultRuntime": oci.NATIVE,
-        "Networks": ["host", "none", *_private_networks()],
+        "DefaultRuntime": runtime,
+        "Networks": ["host", "none", *choice.available(privileged=not ladder.uid_map)],
         "SubordinateUIDs": subids.count_of(maps[0]) - 1 if maps else 0,
         "SubordinateGIDs": subids.count_of(maps[1]) - 1 if maps else 0,
         "KernelVersion": os.uname().release,
@@ -62,13 +63,21 @@ def describe(ladder: Ladder, root: Path, version: str) -> dict[str, Any]:
     }
 
 
-def examine(ladder: Ladder) -> list[Finding]:
-    """All that is missing, the most important first."""
-    return list(_findings(ladder))
+def examine(ladder: Ladder, runtime: str) -> list[Finding]:
+    """All that is missing, the most important first; `runtime` is the default one."""
+    return list(_findings(ladder, runtime))
 
 
-def _findings(ladder: Ladder) -> Iterator[Finding]:
+def _findings(ladder: Ladder, runtime: str) -> Iterator[Finding]:
     is_root = os.geteuid() == 0
+    try:
+        oci.find_backend(runtime)
+    except (InvalidOption, RuntimeUnavailable) as error:
+        yield Finding(
+            f"the default runtime cannot be used: {error}",
+            "every `run` without --runtime",
+            f"apt-get install {runtime}" if runtime in oci.KINDS else f"unset {RUNTIME}",
+        )
     if not ladder.is_isolated:
         yield Finding(
             f"namespaces are not permitted ({ladder.cause})",
@@ -83,7 +92,7 @@ def _findings(ladder: Ladder) -> Iterator[Finding]:
         )
     if not is_root:
         yield from _of_subordinate_ids(ladder)
-    if not _private_networks():
+    if not choice.available(privileged=not ladder.uid_map):
         yield Finding(
             "nothing is installed that connects a network of a container's own",
             "--network private and -p",
@@ -142,13 +151,6 @@ def _switch_of_namespaces() -> str:
     return "run as root, or outside of the container that forbids it"
 
 
-def _private_networks() -> list[str]:
-    names = [name for name in ("slirp4netns", "pasta") if find_program(name)]
-    if os.geteuid() == 0:
-        return [*(["cni"] if cni.find() else []), *(name for name in names if name != "pasta")]
-    return names
-
-
 def _opens(path: Path) -> bool:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
@@ -168,23 +170,6 @@ def _user_name() -> str:
 
 def _has_seccomp() -> bool:
     return Path("/proc/sys/kernel/seccomp/actions_avail").exists()
-
-
-def _cgroup_version() -> str:
-    if (_GROUPS / "cgroup.controllers").exists():
-        return "2"
-    return "1" if _controllers() else ""
-
-
-def _controllers() -> list[str]:
-    try:
-        if (_GROUPS / "cgroup.controllers").exists():
-            return (_GROUPS / "cgroup.controllers").read_text().split()
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    named = (name for line in lines for name in line.split(":", 2)[1].split(","))
-    return sorted(name for name in named if name and not name.startswith("name="))
 
 
 def _file_system_of(path: Path) -> str:

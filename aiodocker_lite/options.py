@@ -143,7 +143,7 @@ class RunOptions:
     require_isolation: bool = False
     """Refuse to run with less isolation than all namespaces."""
     runtime: str | None = None
-    """``native``, ``crun``, ``runc``, ``youki`` or the absolute path of one of them; None is native."""
+    """``native``, ``crun``, ``runc``, ``youki`` or the absolute path of one of them; None is the default one."""
 
     def __post_init__(self) -> None:
         for option in (

@@ -14,6 +14,7 @@ from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.platforms import Platform
 
 _PLATFORM = "DOCKER_DEFAULT_PLATFORM"
+RUNTIME = "AIODOCKER_LITE_RUNTIME"
 _NUMBER = re.compile(r"([0-9]{1,15})|([0-9]{1,15}(?:\.[0-9]{1,9})?)(?:([KMGT])(?:iB)?|([kKMGT])B)")
 
 
@@ -50,6 +51,11 @@ def default_platform() -> Platform:
     """``DOCKER_DEFAULT_PLATFORM``, else this machine's. Raises InvalidOption."""
     chosen = os.environ.get(_PLATFORM)
     return Platform.parse(chosen, _PLATFORM) if chosen else Platform.here()
+
+
+def default_runtime() -> str:
+    """``AIODOCKER_LITE_RUNTIME``, else ``native``, which is everywhere."""
+    return os.environ.get(RUNTIME) or "native"
 
 
 def default_workers() -> int:
@@ -96,6 +102,8 @@ class Settings:
 
     root: Path = field(default_factory=default_root)
     platform: Platform = field(default_factory=default_platform)
+    runtime: str = field(default_factory=default_runtime)
+    """Who makes containers whose options name nobody."""
     insecure: bool = False
     """Plain http, and https without checking certificates, for every registry."""
     cert_dir: Path | None = None

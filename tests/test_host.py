@@ -20,7 +20,7 @@ from aiodocker_lite.host import describe, examine
 from aiodocker_lite.runtime.ladder import probe
 from pathlib import Path
 ladder = probe()
-print(json.dumps([[asdict(one) for one in examine(ladder)], describe(ladder, Path("/tmp"), "1")]))
+print(json.dumps([[asdict(one) for one in examine(ladder, "native")], describe(ladder, Path("/tmp"), "1", "native")]))
 """
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
@@ -62,13 +62,16 @@ class Engine(Images, Containers, Registries):
         """What this machine gives to containers, under docker's names where it has them."""
         from aiodocker_lite.host import describe
 
-        return await to_thread.run_sync(lambda: describe(self._probed(), self.store.paths.root, version))
+        runtime = self.settings.runtime
+        return await to_thread.run_sync(
+            lambda: describe(self._probed(), self.store.paths.root, version, runtime)
+        )
 
     async def doctor(self) -> list[Finding]:
         """What is missing here, what does not work because of it, and the command that mends it."""
         from aiodocker_lite.host import examine
 
-        return await to_thread.run_sync(lambda: examine(self._probed()))
+        return await to_thread.run_sync(lambda: examine(self._probed(), self.settings.runtime))
 
     def _probed(self) -> Ladder:
         from aiodocker_lite.runtime.ladder import probe
@@ -96,7 +99,7 @@ class Engine(Images, Containers, Registries):
         """
         from aiodocker_lite.run import start
 
-        options, streams = options or RunOptions(), streams or Streams()
+        options, streams = self._chosen(options), streams or Streams()
         argv = words("command", command)
         found, ladder, owners = await self._prepare(image, options, pull, platform, progress)
         on_found(found)
@@ -122,7 +125,7 @@ class Engine(Images, Containers, Registries):
         from aiodocker_lite.monitor import detach
         from aiodocker_lite.run import create
 
-        options, argv = options or RunOptions(), words("command", command)
+        options, argv = self._chosen(options), words("command", command)
         found, _, owners = await self._prepare(image, options, pull, platform, progress)
         container, lock = await create(found, argv, options, self.store, owners)
         try:
@@ -161,6 +164,11 @@ class Engine(Images, Containers, Registries):
             said = finished.stderr.decode(errors="replace")
             raise ContainerFailed(" ".join(running.container.command), finished.exit_code, said)
         return finished
+
+    def _chosen(self, options: RunOptions | None) -> RunOptions:
+        """With the runtime of the settings, where no other is chosen."""
+        options = options or RunOptions()
+        return options if options.runtime else replace(options, runtime=self.settings.runtime)
 
     async def _prepare(
         self,

@@ -31,6 +31,14 @@ def test_the_platform_can_be_chosen_as_for_docker(monkeypatch: pytest.MonkeyPatc
         default_platform()
 
 
+def test_the_runtime_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AIODOCKER_LITE_RUNTIME; ours needs nothing installed, so it is the default."""
+    monkeypatch.delenv("AIODOCKER_LITE_RUNTIME", raising=False)
+    assert Settings().runtime == "native"
+    monkeypatch.setenv("AIODOCKER_LITE_RUNTIME", "crun")
+    assert Settings().runtime == "crun"
+
+
 def test_there_is_a_worker_for_each_core_and_one_more() -> None:
     """Within reason."""
     assert 2 <= default_workers() <= 8
