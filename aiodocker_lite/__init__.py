@@ -8,7 +8,7 @@ The map. Arrows point down only: a room never imports another room, and what two
 a word, or a plain callable that a conductor passes in (`tests/test_architecture.py`).
 
     words       errors digest reference platforms manifest verify inflate removal events settings
-                syscalls subids image options mount copying sizes spans ports programs records wanted lockfile emit: what everybody speaks, standard library only
+                syscalls subids image options mount copying sizes spans ports programs records wanted lockfile emit restart: what everybody speaks, standard library only
                 (and the decompressors)
     rooms       registry/   everything that asks over HTTP
                 fetch/      one blob, however many requests it takes

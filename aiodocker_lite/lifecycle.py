@@ -23,7 +23,7 @@ from aiodocker_lite.store import Store
 from aiodocker_lite.store.container import Container
 from aiodocker_lite.store.locks import wait_until_free
 from aiodocker_lite.store.logs import LogLines, LogReader, log_path
-from aiodocker_lite.store.state import State
+from aiodocker_lite.store.state import State, Status
 from aiodocker_lite.store.usage import tree_size
 from aiodocker_lite.store.watch import watching
 
@@ -41,9 +41,18 @@ async def wait(container: Container) -> int:
 
 
 async def kill(container: Container, signal: str) -> None:
-    """Send a signal to a container's first process. Raises ContainerNotRunning, InvalidOption."""
+    """Send a signal to a container's first process; one that ends it ends its restarts.
+
+    Raises ContainerNotRunning, InvalidOption.
+    """
     number = signal_number(signal, "--signal")
-    state = await _begun(container)
+    state = await _past(container, "created")
+    if number in (SIGKILL, _stop_signal(container)):
+        container.let_end()
+        if state.restarting:
+            state = await _past(container, "restarting")
+            if not state.running:
+                return
     with opened(state.pid, state.start_ticks) as pidfd:
         if pidfd is None or not container.running:
             raise ContainerNotRunning(container.id)
@@ -57,13 +66,13 @@ async def stop(container: Container, *, signal: str | None = None, grace: int | 
     process that has no handler for the signal is not waited for. Of one that has ended, nothing is done.
     Raises InvalidOption.
     """
-    number = signal_number(
-        signal or container.options.stop_signal or known_signal(container.defaults.stop_signal) or "TERM"
-    )
+    number = signal_number(signal) if signal else _stop_signal(container)
     if grace is None:
         chosen = container.options.stop_timeout
         grace = _GRACE if chosen is None else chosen
-    state = await _begun(container)
+    await _past(container, "created")
+    container.let_end()
+    state = await _past(container, "restarting")
     with opened(state.pid, state.start_ticks) as pidfd:
         if pidfd is not None and container.running:
             if grace != 0 and hears(state.pid, number):
@@ -184,10 +193,15 @@ def sizes(container: Container, store: Store) -> tuple[int, int]:
     return max(0, whole - below), whole
 
 
-async def _begun(container: Container) -> State:
-    """The state of a container, once it is not any more being started."""
+def _stop_signal(container: Container) -> int:
+    chosen = container.options.stop_signal or known_signal(container.defaults.stop_signal)
+    return signal_number(chosen or "TERM")
+
+
+async def _past(container: Container, status: Status) -> State:
+    """The state of a container, once it has another than this one, or has ended."""
     state = container.state
-    if state.status != "created" or not container.running:
+    if state.status != status or not container.running:
         return state
     with watching(container.path) as changed:
         async with anyio.create_task_group() as tasks:
@@ -197,7 +211,7 @@ async def _begun(container: Container) -> State:
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(end)
-            while container.state.status == "created":
+            while container.state.status == status:
                 await changed()
             tasks.cancel_scope.cancel()
     return container.state

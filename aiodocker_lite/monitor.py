@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from aiodocker_lite.errors import EngineError, SetupFailed, from_message, to_mes
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, TaskStatus
 
+    from aiodocker_lite.restart import RestartPolicy
     from aiodocker_lite.run import Running
     from aiodocker_lite.store import Store
     from aiodocker_lite.store.container import Container
@@ -120,6 +121,8 @@ async def _monitor(root: Path, identity: str, lock: int, tell: Tell) -> None:
 
     def begin() -> None:
         nonlocal has_begun
+        if has_begun:  # and is now started again
+            return
         has_begun = True
         os.dup(lock)  # free once this process has ended: who waits for that finds nothing of it
         tell(None)
@@ -142,23 +145,67 @@ async def _run(container: Container, store: Store, begin: Callable[[], None]) ->
     from aiodocker_lite import events
     from aiodocker_lite.options import Streams
     from aiodocker_lite.owners import find_owners
+    from aiodocker_lite.restart import RestartPolicy
     from aiodocker_lite.run import find_ladder, resume
     from aiodocker_lite.store.logs import LogWriter
 
     owners = await find_owners(store)
     ladder = find_ladder(store, container.options, events.ignore)
     streams = Streams.captured(has_input=container.options.interactive)
-    with LogWriter(container.path) as log:
-        async with (
-            resume(container, streams, store, ladder, owners, events.ignore) as running,
-            anyio.create_task_group() as listening,
+
+    async def once() -> None:
+        with LogWriter(container.path) as log:
+            async with (
+                resume(container, streams, store, ladder, owners, events.ignore) as running,
+                anyio.create_task_group() as listening,
+            ):
+                await listening.start(_stop_if_asked, running)
+                begin()
+                await _keep_output(running, log)
+                listening.cancel_scope.cancel()
+        if log.refusal and not container.remove:
+            store.containers.write_loss(container, f"some output could not be kept: {log.refusal}")
+
+    policy = RestartPolicy.parse(container.options.restart)
+    if policy.is_none:
+        await once()
+    else:
+        await _again_and_again(container, store, policy, once)
+
+
+async def _again_and_again(
+    container: Container, store: Store, policy: RestartPolicy, once: Callable[[], Awaitable[None]]
+) -> None:
+    """Run it, and again as its policy says, until somebody asks it to end."""
+    from aiodocker_lite.restart import next_pause
+    from aiodocker_lite.runtime.process import KILLED
+    from aiodocker_lite.store.watch import watching
+
+    container.let_restart()
+    pause = 0.0
+    while True:
+        began = anyio.current_time()
+        try:
+            await once()
+        except EngineError as error:
+            if not container.state.restarting:
+                raise
+            store.containers.write_given_up(container, str(error))
+            return
+        state = container.state
+        if not container.shall_restart() or not policy.wants(
+            KILLED if state.exit_code is None else state.exit_code, state.restarts
         ):
-            await listening.start(_stop_if_asked, running)
-            begin()
-            await _keep_output(running, log)
-            listening.cancel_scope.cancel()
-    if log.refusal and not container.remove:
-        store.containers.write_loss(container, f"some output could not be kept: {log.refusal}")
+            return
+        pause = next_pause(pause, anyio.current_time() - began)
+        # First: who asks it to end knows by that whether it has to wait for one more beginning.
+        store.containers.write_restarting(container)
+        with watching(container.path) as changed, anyio.move_on_after(pause):
+            while container.shall_restart():
+                await changed()
+        if not container.shall_restart():
+            store.containers.write_given_up(container)
+            return
 
 
 async def _stop_if_asked(running: Running, *, task_status: TaskStatus[None]) -> None:
@@ -166,6 +213,7 @@ async def _stop_if_asked(running: Running, *, task_status: TaskStatus[None]) -> 
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for _ in signals:
+            running.container.let_end()
             await running.stop()
 
 

@@ -13,6 +13,7 @@ from aiodocker_lite import records
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.mount import Mount as Mount
 from aiodocker_lite.ports import Port
+from aiodocker_lite.restart import RestartPolicy
 
 PullPolicy: TypeAlias = Literal["always", "missing", "never"]
 """When an image is pulled: even if it is here (for one request where it is up to date), if it is not, or not at all."""
@@ -101,6 +102,8 @@ class RunOptions:
     """Also all ports that the image exposes, each on a port of the host that is free."""
     remove: bool = False
     """Remove the container, with everything it wrote, when its process has ended."""
+    restart: str | None = None
+    """``on-failure[:N]``, ``always`` or ``unless-stopped``, for one that is detached; None is ``no``."""
     interactive: bool = False
     """Keep standard input open; one that is detached reads nothing from it, and no end either."""
     init: bool = False
@@ -147,7 +150,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for option in (
-            "user", "workdir", "hostname", "domainname", "name", "stop_signal", "ipc", "uts", "pid", "runtime", "cpuset_cpus",
+            "user", "workdir", "hostname", "domainname", "name", "stop_signal", "restart", "ipc", "uts", "pid", "runtime", "cpuset_cpus",
             "cpuset_mems",
         ):  # fmt: skip
             if (given := getattr(self, option)) is not None:
@@ -174,6 +177,8 @@ class RunOptions:
         mounts: object = self.mounts
         if not isinstance(mounts, Sequence) or not all(isinstance(mount, Mount) for mount in mounts):
             raise InvalidOption("mounts", f"{self.mounts!r} is not a tuple of mounts")
+        if not RestartPolicy.parse(self.restart).is_none and self.remove:
+            raise InvalidOption("--restart", "Conflicting options: --restart and --rm")
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for `from_json`."""

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
     "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports", "programs", "records", "wanted",
-    "lockfile", "emit",
+    "lockfile", "emit", "restart",
 }  # fmt: skip
 ROOMS = {
     "registry",

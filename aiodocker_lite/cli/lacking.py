@@ -10,7 +10,7 @@ _OPTIONS = {
         expose gpus health-cmd health-interval health-retries health-start-interval
         health-start-period health-timeout io-maxbandwidth io-maxiops ip ip6 isolation kernel-memory
         link link-local-ip log-driver log-opt mac-address memory-swappiness net-alias
-        network-alias no-healthcheck oom-kill-disable restart
+        network-alias no-healthcheck oom-kill-disable
         sig-proxy storage-opt use-api-socket userns volume-driver volumes-from
     """,
     "pull": "all-tags/a disable-content-trust",

@@ -62,7 +62,7 @@ def ps(
         chosen = []
         for container in reversed(await engine.containers()):
             state = container.state
-            if (everything or state.running) and _suits(container, state, wanted):
+            if (everything or state.running or state.restarting) and _suits(container, state, wanted):
                 chosen.append((container, state))
         rows = []
         for container, state in chosen if last is None or last < 0 else chosen[:last]:
@@ -143,9 +143,9 @@ def _status(state: State) -> str:
     match state.status:
         case "running":
             return f"Up {age(state.started)}"
-        case "exited":
+        case "exited" | "restarting":
             since = f" {ago(state.finished)}" if state.finished else ""
-            return f"Exited ({state.exit_code}){since}"
+            return f"{state.status.capitalize()} ({state.exit_code}){since}"
         case _:
             return state.status.capitalize()
 

@@ -57,6 +57,7 @@ _OPTIONS: dict[str, Any] = {
     "dns": _many("--dns", metavar="ADDRESS", help="A name server in the place of this machine's."),
     "dns_search": _many("--dns-search", metavar="DOMAIN", help="A domain to search names in; '.' is none."),
     "dns_option": _many("--dns-option", "--dns-opt", metavar="OPTION", help="An option of resolv.conf."),
+    "restart": _one("--restart", metavar="POLICY", help="Start it again: no, on-failure[:N], always or unless-stopped; with -d."),
     "init": _switch("--init", help="Have a process 1 that passes signals on and reaps."),
     "stop_signal": _one("--stop-signal", metavar="SIGNAL", help="The signal that ends the container."),
     "stop_timeout": _one("--stop-timeout", metavar="SECONDS", help="From that signal to SIGKILL; -1 is for ever."),
@@ -107,7 +108,7 @@ class Given:
         single: dict[str, Any] = {
             name: given[name] or None  # as docker does: nothing is as good as no option
             for name in (
-                "user", "workdir", "hostname", "domainname", "name", "ipc", "uts", "pid", "cpuset_cpus", "cpuset_mems",
+                "user", "workdir", "hostname", "domainname", "name", "restart", "ipc", "uts", "pid", "cpuset_cpus", "cpuset_mems",
             )
         }  # fmt: skip
         mounts = (

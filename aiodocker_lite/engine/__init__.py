@@ -23,6 +23,7 @@ from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.options import PullPolicy, RunOptions, Streams, known_signal, pull_policy, words
 from aiodocker_lite.platforms import Platform
+from aiodocker_lite.restart import RestartPolicy
 
 if TYPE_CHECKING:
     from aiodocker_lite.host import Finding as Finding
@@ -100,6 +101,9 @@ class Engine(Images, Containers, Registries):
         from aiodocker_lite.run import start
 
         options, streams = self._chosen(options), streams or Streams()
+        if not RestartPolicy.parse(options.restart).is_none:
+            reason = "only a detached container (-d) is started again, by the process that it belongs to"
+            raise InvalidOption("--restart", reason)
         argv = words("command", command)
         found, ladder, owners = await self._prepare(image, options, pull, platform, progress)
         on_found(found)

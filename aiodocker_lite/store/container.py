@@ -21,6 +21,7 @@ from aiodocker_lite.store.state import ALIVE, State, read_state
 
 CONFIG = "config.json"
 _CONNECTION = "connection.json"
+_RESTART = "restart"
 
 
 _KERNEL = ("/proc", "/sys", "/dev")
@@ -72,6 +73,20 @@ class Container:
     def alive(self) -> Path:
         """The file that is locked as long as it runs."""
         return self.path / ALIVE
+
+    def shall_restart(self) -> bool:
+        """It has a policy to be started again by, and nobody has asked it to end."""
+        return (self.path / _RESTART).exists()
+
+    def let_restart(self) -> None:
+        """Have it started again when it has ended. Raises DiskFull, StoreUnwritable."""
+        with store_errors(self.path):
+            (self.path / _RESTART).touch()
+
+    def let_end(self) -> None:
+        """Have it not started again: what needs no room on a full disk. Raises StoreUnwritable."""
+        with store_errors(self.path):
+            (self.path / _RESTART).unlink(missing_ok=True)
 
     @property
     def state(self) -> State:

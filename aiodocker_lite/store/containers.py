@@ -3,6 +3,7 @@
 containers/<id>/config.json   image, name, command, options; removed first: without, it is none
                 state.json    how it is, see `state`
                 alive         locked by whoever runs it, as long as it runs; then its exit code
+                restart       is there as long as it shall be started again when it has ended
                 log.jsonl     what it wrote, if it was detached
                 upper/ work/  the overlay's writable part
                 rootfs/       where it is mounted, or the flattened tree
@@ -161,7 +162,17 @@ class Containers:
 
     def write_running(self, container: Container, pid: int, start_ticks: int) -> None:
         """Keep that it runs, as this process. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
-        write_state(container.path, State("running", pid, start_ticks, started=_now()))
+        restarts = stored_state(container.path).restarts
+        write_state(container.path, State("running", pid, start_ticks, started=_now(), restarts=restarts))
+
+    def write_restarting(self, container: Container) -> None:
+        """Keep that it is about to be started again. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
+        state = stored_state(container.path)
+        write_state(container.path, replace(state, status="restarting", restarts=state.restarts + 1))
+
+    def write_given_up(self, container: Container, error: str = "") -> None:
+        """Keep that it is not started again after all. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
+        write_state(container.path, replace(stored_state(container.path), status="exited", error=error))
 
     def write_failure(self, container: Container, error: str, code: int) -> None:
         """Keep why it could not be started. The caller holds its lock. Raises DiskFull, StoreUnwritable."""

@@ -16,20 +16,20 @@ _NEVER = "0001-01-01T00:00:00Z"  # Go's moment that is none
 
 def describe(container: Container) -> dict[str, Any]:
     """What docker shows of a container, with docker's keys."""
-    path, options = container.path, container.options
+    path, options, state = container.path, container.options, container.state
     return {
         "Id": container.id,
         "Created": _moment(container.created),
         "Path": container.command[0] if container.command else "",
         "Args": list(container.command[1:]),
-        "State": _state(container.state),
+        "State": _state(state),
         "Image": str(container.image_id),
         "ResolvConfPath": str(path / "resolv.conf"),
         "HostnamePath": str(path / "hostname"),
         "HostsPath": str(path / "hosts"),
         "LogPath": str(log_path(path)) if log_path(path).exists() else "",
         "Name": f"/{container.name}",
-        "RestartCount": 0,
+        "RestartCount": state.restarts,
         "Driver": "overlay2" if (path / "upper").exists() else "vfs",
         "Platform": container.platform.os,
         "ExecIDs": None,
@@ -44,9 +44,9 @@ def describe(container: Container) -> dict[str, Any]:
 def _state(state: State) -> dict[str, Any]:
     return {
         "Status": state.status,
-        "Running": state.running,
+        "Running": state.running or state.restarting,
         "Paused": False,
-        "Restarting": False,
+        "Restarting": state.restarting,
         "OOMKilled": state.oom_killed,
         "Dead": state.status == "dead",
         "Pid": state.pid,

@@ -8,6 +8,7 @@ from typing import Any
 from aiodocker_lite.mount import Mount
 from aiodocker_lite.options import RunOptions
 from aiodocker_lite.ports import Port
+from aiodocker_lite.restart import RestartPolicy
 from aiodocker_lite.store.container import Container
 
 _SHM = 64 << 20
@@ -15,13 +16,13 @@ _SHM = 64 << 20
 
 def host_config(container: Container) -> dict[str, Any]:
     """What the machine gives to a container, with docker's keys; 0 is for what was not said, as in docker."""
-    options = container.options
+    options, policy = container.options, RestartPolicy.parse(container.options.restart)
     return {
         "LogConfig": {"Type": "json-file", "Config": {}},
         "NetworkMode": container.network,
         "PortBindings": {port.inside: bound(options.publish, port) for port in options.publish},
         "PublishAllPorts": options.publish_all,
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": {"Name": policy.name, "MaximumRetryCount": policy.most},
         "AutoRemove": container.remove,
         **_mounts(options.mounts),
         **_rights(options),

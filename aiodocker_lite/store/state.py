@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from aiodocker_lite.store.durable import store_errors
 from aiodocker_lite.store.locks import is_held
 
-Status: TypeAlias = Literal["created", "running", "exited", "dead"]
+Status: TypeAlias = Literal["created", "running", "restarting", "exited", "dead"]
 """Docker's words; "dead" is one of which nobody knows how it ended."""
 
 ALIVE = "alive"
@@ -40,6 +40,8 @@ class State:
     exit_code: int | None = None
     oom_killed: bool = False
     """One of its processes, at least, for its limit of memory."""
+    restarts: int = 0
+    """How often it was started again, by its policy."""
     error: str = ""
     """Why it could not be started, or what went wrong besides."""
 
@@ -48,14 +50,20 @@ class State:
         """It has a process."""
         return self.status == "running"
 
+    @property
+    def restarting(self) -> bool:
+        """It has ended, and is about to be started again."""
+        return self.status == "restarting"
+
 
 def read_state(container: Path) -> State:
     """The state of the container in this directory."""
     alive = is_held(container / ALIVE)  # first: what ends in this moment has written how
     state = stored_state(container)
-    if alive or not state.running:
+    if alive or not (state.running or state.restarting):
         return state
-    return replace(state, status="exited", pid=0, start_ticks=0, exit_code=_KILLED)
+    code = _KILLED if state.running else state.exit_code
+    return replace(state, status="exited", pid=0, start_ticks=0, exit_code=code)
 
 
 def stored_state(container: Path) -> State:
@@ -81,6 +89,7 @@ def write_state(container: Path, state: State) -> None:
         "finished": state.finished,
         "exitCode": state.exit_code,
         "oomKilled": state.oom_killed,
+        "restarts": state.restarts,
         "error": state.error,
     }
     path, new = container / _STATE, container / f"{_STATE}.new"
@@ -110,7 +119,7 @@ def overwrite(path: Path, content: bytes) -> None:
 def _parse(found: dict[str, object]) -> State:
     match found:
         case {
-            "status": "created" | "running" | "exited" as status,
+            "status": "created" | "running" | "restarting" | "exited" as status,
             "pid": int(pid),
             "startTicks": int(ticks),
             "started": str(started),
@@ -119,6 +128,8 @@ def _parse(found: dict[str, object]) -> State:
             "error": str(error),
         }:
             starved = found.get("oomKilled") is True
-            return State(status, pid, ticks, started, finished, code, starved, error)
+            restarts = found.get("restarts")
+            count = restarts if isinstance(restarts, int) else 0
+            return State(status, pid, ticks, started, finished, code, starved, count, error)
         case _:
             raise ValueError("it is no state")

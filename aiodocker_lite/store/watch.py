@@ -12,7 +12,7 @@ import anyio
 from aiodocker_lite import syscalls
 from aiodocker_lite.store.durable import reading_errors
 
-_EVENTS = syscalls.IN_MODIFY | syscalls.IN_MOVED_TO
+_EVENTS = syscalls.IN_MODIFY | syscalls.IN_MOVED_TO | syscalls.IN_DELETE
 
 
 @contextmanager

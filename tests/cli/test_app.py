@@ -30,7 +30,7 @@ VERBS = [
         (
             "-e,--env --env-file -w,--workdir -u,--user --group-add -v,--volume --mount --tmpfs --read-only --name --cidfile "
             "-l,--label --label-file --entrypoint -h,--hostname --domainname --add-host --dns --dns-search --dns-option "
-            "--init --stop-signal --stop-timeout --ulimit --shm-size -m,--memory --memory-swap --memory-reservation --cpus "
+            "--restart --init --stop-signal --stop-timeout --ulimit --shm-size -m,--memory --memory-swap --memory-reservation --cpus "
             "-c,--cpu-shares --cpu-period --cpu-quota --cpuset-cpus --cpuset-mems --pids-limit --oom-score-adj --cap-add "
             "--cap-drop --security-opt --privileged --device --sysctl --ipc --uts --pid --network -p,--publish -P,--publish-all --require-isolation --runtime "
             "-d,--detach --rm -i,--interactive -t,--tty --platform --pull --insecure --tls-verify --cert-dir --creds --authfile --limit --discard-blobs -q,--quiet --help"
