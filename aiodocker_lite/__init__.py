@@ -8,7 +8,7 @@ The map. Arrows point down only: a room never imports another room, and what two
 a word, or a plain callable that a conductor passes in (`tests/test_architecture.py`).
 
     words       errors digest reference platforms manifest verify inflate removal events settings
-                syscalls subids image options mount copying sizes spans ports programs records wanted lockfile emit restart: what everybody speaks, standard library only
+                syscalls subids image options mount copying sizes spans ports programs records wanted lockfile emit restart plan: what everybody speaks, standard library only
                 (and the decompressors)
     rooms       registry/   everything that asks over HTTP
                 fetch/      one blob, however many requests it takes
@@ -23,7 +23,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 serve       the store as a read-only registry
                 sources/    files that name images: lists, Compose, Kubernetes, Dockerfiles
                 trace       spans of time to a trace for Perfetto, and to an explanation
-    conductors  pull load save bring owners rootfs run exec connect volumes remove check mend prune fit host monitor lifecycle transfer: the only files that know the order
+    conductors  pull prefetch look quotas load save bring gather owners rootfs run exec connect volumes remove check mend prune fit host monitor lifecycle transfer: the only files that know the order
     engine/     opens, lends and closes what conductors use
     cli/        the only importer of typer, rich and uvloop: one file for each family of verbs
     testing/    a registry of faults, for tests of whatever talks to registries; nothing else imports it

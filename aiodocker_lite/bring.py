@@ -1,8 +1,7 @@
-"""All layers of one image into the store, from wherever their bytes come: at the same time, each once.
+"""One layer into the store, from wherever its bytes come.
 
-A layer is downloaded into its ingest file, and unpacked behind the watermark of that file while it
-grows; then blob and layer are sealed together. When all are there, the few that depend on the
-layers below them are joined to these.
+It is downloaded into its ingest file, and unpacked behind the watermark of that file while it
+grows; then blob and layer are sealed together.
 """
 
 from __future__ import annotations
@@ -17,21 +16,20 @@ import anyio
 from anyio import to_thread
 
 from aiodocker_lite import events
-from aiodocker_lite.digest import Digest, chain_ids
+from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import ContentError, RegistryError, one_error
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt, Sharing, Stretch, Write, fetch_blob
 from aiodocker_lite.fetch.retries import Retries, retrying
-from aiodocker_lite.layer.pool import Job, JoinJob, Unpackers, WaitBeyond
+from aiodocker_lite.layer.pool import Job, Unpackers, WaitBeyond
 from aiodocker_lite.layer.privileges import Owners
 from aiodocker_lite.layer.rules import Unpacked
-from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
+from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.spans import span
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.ingest import Ingest, discard, ingesting
 from aiodocker_lite.store.layers import LayerRecord
-from aiodocker_lite.store.locks import hold
 
 OpenBlob = Callable[[Descriptor], OpenAt]
 """Where the bytes of a layer come from: of a registry, or of an archive."""
@@ -51,7 +49,7 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class Layer:
     """One layer that is wanted: its promise, its unpacked digest, and where its bytes come from."""
 
     blob: Descriptor
@@ -62,57 +60,8 @@ class _Layer:
     in_parts: bool = True
 
 
-async def bring_layers(
-    manifest: Manifest,
-    config: ImageConfig,
-    open_blob: OpenBlob,
-    tools: Tools,
-    progress: Progress,
-    *,
-    retries: Retries | None = None,
-    blame: Blame = lambda blob: False,
-) -> None:
-    """Have every layer of an image in the store, as blob and unpacked: all at once, the largest first.
-
-    Without `retries` nothing is asked twice. Raises the first error; the others are its notes.
-    """
-    retries = retries or Retries((), 0)
-    pairs = dict.fromkeys(check_pairs(manifest, config))
-    with one_error():
-        async with anyio.create_task_group() as syncing:
-            syncing.start_soon(tools.store.sealer.sync_ahead)
-            async with anyio.create_task_group() as tasks:
-                for blob, diff_id in sorted(pairs, key=lambda pair: pair[0].size, reverse=True):
-                    layer = _Layer(blob, diff_id, open_blob(blob), blame, retries)
-                    tasks.start_soon(_bring_layer, layer, tools, progress)
-            syncing.cancel_scope.cancel()
-    for count in range(1, len(config.diff_ids) + 1):
-        await _join_uppermost(config.diff_ids[:count], tools)
-
-
-async def _join_uppermost(diff_ids: tuple[Digest, ...], tools: Tools) -> None:
-    """Settle what the last of these layers left open until the layers below it are known."""
-    store, (*lower, diff_id) = tools.store, diff_ids
-    chain = chain_ids(diff_ids)[-1]
-    owners = str(tools.owners)
-    record = store.layers.find(diff_id, owners)
-    if record is None or not record.loose_ends or store.joints.has(chain, owners):
-        return
-    async with hold(store.paths.lock(f"joint-{chain}")):
-        lowers = store.directories(lower, owners)
-        if lowers is None or store.joints.has(chain, owners):
-            return
-        stage, unstage = partial(store.joints.stage, chain), partial(store.joints.unstage, chain)
-        async with staged(stage, unstage) as joint:
-            job = JoinJob(
-                diff_id, store.layers.files(diff_id), tuple(reversed(lowers)), joint, tools.owners.privileged
-            )
-            with span("join", diff_id.short):
-                needed = await tools.unpackers.join(job)
-            await to_thread.run_sync(partial(store.joints.seal, chain, owners, needed=needed))
-
-
-async def _bring_layer(layer: _Layer, tools: Tools, progress: Progress) -> None:
+async def bring_layer(layer: Layer, tools: Tools, progress: Progress) -> None:
+    """Have one layer in the store, as blob and unpacked. Raises RegistryError, ContentError, StoreError."""
     store, blob = tools.store, layer.blob
     async with store.bringing(blob.digest, layer.diff_id, lambda: progress(events.Waiting(blob.digest))):
         record = store.layers.find(layer.diff_id, str(tools.owners))
@@ -158,7 +107,7 @@ class _Counted:
         return self._open_at(offset, end)
 
 
-async def _bring_bytes(layer: _Layer, tools: Tools, progress: Progress) -> None:
+async def _bring_bytes(layer: Layer, tools: Tools, progress: Progress) -> None:
     """Get, verify, unpack and seal; of blob and layer whichever is missing."""
     store, blob, diff_id = tools.store, layer.blob, layer.diff_id
     owners = str(tools.owners)
@@ -205,7 +154,7 @@ def record_of(diff_id: Digest, blob: Digest, unpacked: Unpacked, tools: Tools) -
 class _Unpacking:
     """A layer, the file its bytes are in, and the directory they go to (None: only check them)."""
 
-    layer: _Layer
+    layer: Layer
     source: Path
     directory: Path | None
 
@@ -220,7 +169,7 @@ async def _download_and_unpack(
     raise AssertionError("unreachable: the block above returns or raises")
 
 
-async def _download(layer: _Layer, ingest: Ingest, tools: Tools, progress: Progress) -> None:
+async def _download(layer: Layer, ingest: Ingest, tools: Tools, progress: Progress) -> None:
     blob, settings = layer.blob, tools.settings
 
     @asynccontextmanager

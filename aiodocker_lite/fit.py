@@ -10,11 +10,12 @@ from anyio import to_thread
 
 from aiodocker_lite import events
 from aiodocker_lite.bring import Tools
+from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import DoesNotFit, ExceedsMaxStore
 from aiodocker_lite.events import Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.layer.space import room_in
-from aiodocker_lite.manifest import ImageConfig, Manifest, check_pairs
+from aiodocker_lite.manifest import Descriptor
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.sizes import human_size, human_time, size_above
 from aiodocker_lite.store import Store
@@ -24,12 +25,11 @@ from aiodocker_lite.store.usage import Part, content_sizes, part_size, parts, pa
 
 def check_room(
     name: str,
-    manifest: Manifest,
-    config: ImageConfig,
+    pairs: Iterable[tuple[Descriptor, Digest]],
     tools: Tools,
     beside: Collection[Reference] = (),
 ) -> None:
-    """Refuse an image that cannot fit: on the disk, or into a store that may not become so large.
+    """Refuse layers, of an image or of many, that cannot fit: on the disk, or into a store that may not become so large.
 
     Images that are pulled `beside` it do not make room for it.
 
@@ -37,7 +37,7 @@ def check_room(
     smaller than their blobs. Raises DoesNotFit.
     """
     store, settings = tools.store, tools.settings
-    pairs = check_pairs(manifest, config)
+    pairs = list(pairs)
     blobs = {blob.digest: blob.size for blob, _ in pairs}
     layers = {diff_id: blob.size for blob, diff_id in pairs}
     if settings.max_store is not None:

@@ -16,13 +16,14 @@ from anyio import from_thread, to_thread
 from aiodocker_lite import events
 from aiodocker_lite.archive import Archive, ArchivedImage, Section, read_archive
 from aiodocker_lite.archive.images import TITLES
-from aiodocker_lite.bring import Tools, bring_layers
+from aiodocker_lite.bring import Tools
 from aiodocker_lite.errors import ContentError, shortened
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.fit import check_room
+from aiodocker_lite.gather import Order, bring_layers
 from aiodocker_lite.image import Image
-from aiodocker_lite.manifest import Descriptor
+from aiodocker_lite.manifest import Descriptor, check_pairs
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.pull import check_platform
 from aiodocker_lite.spans import span
@@ -85,7 +86,7 @@ async def load(
 
 async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress) -> Image:
     manifest, config = archived.manifest, archived.config
-    check_room(_title(archived), manifest, config, tools)
+    check_room(_title(archived), check_pairs(manifest, config), tools)
     progress(events.Resolved(_title(archived), manifest.digest, config.platform, manifest.layers))
 
     def open_blob(layer: Descriptor) -> OpenAt:
@@ -93,7 +94,7 @@ async def _load_image(archived: ArchivedImage, tools: Tools, progress: Progress)
 
     fresh = [layer.digest for layer in manifest.layers if not tools.store.has_part(layer.digest)]
     try:
-        await bring_layers(manifest, config, open_blob, tools, progress)
+        await bring_layers([Order(manifest, config, open_blob)], tools, progress)
     except BaseException:
         # What somebody's pull had begun is left to the next one.
         for digest in fresh:

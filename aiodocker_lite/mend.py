@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 from anyio import to_thread
 
 from aiodocker_lite import events
-from aiodocker_lite.bring import Tools, bring_layers
+from aiodocker_lite.bring import Tools
 from aiodocker_lite.check import Checker, Flaw
 from aiodocker_lite.errors import (
     EngineError,
@@ -23,6 +23,7 @@ from aiodocker_lite.errors import (
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.fetch.retries import Retries
+from aiodocker_lite.gather import Order, bring_layers
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, parse_config, parse_manifest
 from aiodocker_lite.pull import asking, open_layer
@@ -126,9 +127,8 @@ async def _bring(source: _Source, promised: Descriptor, tools: Tools, progress: 
     records = map(tools.store.layers.find, config.diff_ids)
     if any(record is not None and record.listing is not None for record in records):
         tools = replace(tools, settings=replace(tools.settings, discard_blobs=True))
-    await bring_layers(
-        manifest, config, source.open_blob, tools, progress, retries=source.retries, blame=source.blame
-    )
+    order = Order(manifest, config, source.open_blob, source.retries, source.blame)
+    await bring_layers([order], tools, progress)
 
 
 class _Source(Protocol):

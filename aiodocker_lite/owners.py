@@ -38,11 +38,11 @@ async def unpack_again(image: Image, open_tools: Callable[[], Awaitable[Tools]],
 
     Raises LayerInUse, ContentError, StoreError.
     """
-    from aiodocker_lite.bring import bring_layers  # slow to import, and seldom needed
+    from aiodocker_lite.gather import Order, bring_layers  # slow to import, and seldom needed
 
     def nowhere(offset: int, end: int) -> NoReturn:
         raise NoSuchImage(image.name)  # it was removed since it was found
 
     tools = await open_tools()
     async with tools.store.counting_on_content():
-        await bring_layers(image.manifest, image.config, lambda _: nowhere, tools, progress)
+        await bring_layers([Order(image.manifest, image.config, lambda _: nowhere)], tools, progress)

@@ -1,7 +1,7 @@
 """One reference to one image: resolve, read the manifest, bring all layers at the same time.
 
-The order of things stands here and in `bring.py`, which a load shares, and nowhere else. The image
-gets its name last.
+The steps stand here, and a prefetch of many images takes the same ones: a name is resolved, its documents
+are read, its layers brought (`gather.py`), and the image gets its name last.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from aiodocker_lite import events
-from aiodocker_lite.bring import Tools, bring_layers
+from aiodocker_lite.bring import Tools
 from aiodocker_lite.errors import InvalidManifest, PlatformNotFound, RegistryError, shortened
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.fetch.retries import Retries, retrying
 from aiodocker_lite.fit import check_room
+from aiodocker_lite.gather import Order, bring_layers
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import (
     Descriptor,
     ImageConfig,
     Manifest,
+    check_pairs,
     choose_platform,
     parse_config,
     parse_manifest,
@@ -30,6 +32,7 @@ from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.spans import span
+from aiodocker_lite.store import Store
 
 if TYPE_CHECKING:
     from aiodocker_lite.registry.source import Registry
@@ -58,48 +61,120 @@ async def pull(
     An image that is there for one other platform only is refused if `strict`, else pulled with a
     warning. What is pulled `beside` it makes no room for it. Raises RegistryError, ContentError, StoreError; what was downloaded until then is kept.
     """
-    retries = Retries(tools.settings.pauses, tools.settings.patience)
-    ask = asking(retries, progress)
-
-    def tell(text: str) -> None:
-        progress(events.Notice(text))
-
+    source = Source(reference, registry, tools.settings, progress)
     async with tools.store.counting_on_content():
-        with span("resolve", reference.familiar):
-            promised = await ask(f"resolving {reference}", lambda: registry.resolve(reference, tell))
+        promised = await source.resolve()
         if (quota := registry.quota(reference.registry)) is not None:
             progress(quota)
-        image = tools.store.images.named(reference)
-        if (
-            image is not None
-            and tools.store.has_unpacked(image.config.diff_ids, str(tools.owners))
-            and (tools.settings.discard_blobs or tools.store.images.has_blobs(image))
-            and _is_up_to_date(image, promised, platform, strict=strict)
-        ):
+        image = find_up_to_date(
+            reference,
+            promised,
+            platform,
+            tools.store,
+            str(tools.owners),
+            strict=strict,
+            with_blobs=not tools.settings.discard_blobs,
+        )
+        if image is not None:
             progress(events.ImageReady(reference.familiar, promised.digest, fetched=False))
             return image
-        manifest = await _fetch_manifest(reference, promised, registry, ask, tell, platform)
-        with span("config", reference.familiar):
-            raw = await ask(
-                "the image configuration", lambda: registry.blob(reference, manifest.config, tell)
-            )
-        config = parse_config(raw, manifest.config)
+        manifest, config = await read_documents(source, promised, platform)
         check_platform(reference.familiar, config, platform, strict=strict, progress=progress)
-        check_room(reference.familiar, manifest, config, tools, beside)
+        check_room(reference.familiar, check_pairs(manifest, config), tools, beside)
         progress(events.Resolved(reference.familiar, promised.digest, config.platform, manifest.layers))
-        await bring_layers(
-            manifest,
-            config,
-            partial(open_layer, reference, registry, tools.settings, tell),
-            tools,
-            progress,
-            retries=retries,
-            blame=registry.blame,
-        )
+        await bring_layers([source.order(manifest, config)], tools, progress)
         with span("name", reference.familiar):
             image = await tools.store.images.add((reference.as_kept,), manifest, config, promised.digest)
     progress(events.ImageReady(reference.familiar, promised.digest, fetched=True))
     return image
+
+
+class Source:
+    """One name at its registry, which is asked as often as it is worth it."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        registry: Registry,
+        settings: Settings,
+        progress: Progress,
+    ) -> None:
+        self.reference = reference
+        self._registry = registry
+        self._settings = settings
+        self._retries = Retries(settings.pauses, settings.patience)
+        self._ask = asking(self._retries, progress)
+        self._tell = lambda text: progress(events.Notice(text))
+
+    async def resolve(self) -> Descriptor:
+        """What the name stands for now."""
+        with span("resolve", self.reference.familiar):
+            ask = partial(self._registry.resolve, self.reference, self._tell)
+            return await self._ask(f"resolving {self.reference}", ask)
+
+    async def manifest(self, promised: Descriptor) -> bytes:
+        """The bytes of a manifest or an index, unchecked."""
+        with span("manifest", self.reference.familiar):
+            fetch = partial(self._registry.manifest, self.reference, promised, self._tell)
+            return await self._ask(f"manifest {promised.digest.short}", fetch)
+
+    async def config(self, promised: Descriptor) -> bytes:
+        """The bytes of an image configuration, unchecked."""
+        with span("config", self.reference.familiar):
+            fetch = partial(self._registry.blob, self.reference, promised, self._tell)
+            return await self._ask("the image configuration", fetch)
+
+    def order(self, manifest: Manifest, config: ImageConfig) -> Order:
+        """Its layers, to be brought from here."""
+        open_blob = partial(open_layer, self.reference, self._registry, self._settings, self._tell)
+        reference, blame = self.reference, self._registry.blame
+        return Order(
+            manifest, config, open_blob, self._retries, blame, reference.registry, reference.repository
+        )
+
+
+class Documents(Protocol):
+    """Who has manifests and configurations."""
+
+    async def manifest(self, promised: Descriptor) -> bytes: ...
+    async def config(self, promised: Descriptor) -> bytes: ...
+
+
+async def read_documents(
+    documents: Documents, promised: Descriptor, platform: Platform
+) -> tuple[Manifest, ImageConfig]:
+    """Manifest and configuration for this platform; an index may lead to another index, but not for ever.
+
+    Raises RegistryError, ContentError.
+    """
+    for _ in range(4):
+        document = parse_manifest(await documents.manifest(promised), promised)
+        if isinstance(document, Manifest):
+            return document, parse_config(await documents.config(document.config), document.config)
+        promised = choose_platform(document, platform)
+    raise InvalidManifest(f"manifest {promised.digest.short}", "it is an index in an index in an index")
+
+
+def find_up_to_date(
+    reference: Reference,
+    promised: Descriptor,
+    platform: Platform,
+    store: Store,
+    owners: str | None,
+    *,
+    strict: bool,
+    with_blobs: bool,
+) -> Image | None:
+    """The image that has this name here, where nothing needs to be brought of what the name stands for now."""
+    image = store.images.named(reference)
+    if (
+        image is not None
+        and store.directories(image.config.diff_ids, owners) is not None
+        and (not with_blobs or store.images.has_blobs(image))
+        and _is_up_to_date(image, promised, platform, strict=strict)
+    ):
+        return image
+    return None
 
 
 def _is_up_to_date(image: Image, promised: Descriptor, platform: Platform, *, strict: bool) -> bool:
@@ -149,22 +224,3 @@ def asking(retries: Retries, progress: Progress) -> Ask:
         return await retries.attempt(action, on_retry)
 
     return ask
-
-
-async def _fetch_manifest(
-    reference: Reference,
-    promised: Descriptor,
-    registry: Registry,
-    ask: Ask,
-    tell: Callable[[str], None],
-    platform: Platform,
-) -> Manifest:
-    """The manifest for this platform; an index may lead to another index, but not for ever."""
-    for _ in range(4):
-        fetch = partial(registry.manifest, reference, promised, tell)
-        with span("manifest", reference.familiar):
-            document = parse_manifest(await ask(f"manifest {promised.digest.short}", fetch), promised)
-        if isinstance(document, Manifest):
-            return document
-        promised = choose_platform(document, platform)
-    raise InvalidManifest(f"manifest {promised.digest.short}", "it is an index in an index in an index")

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "aiodocker_lite"
 WORDS = {
     "errors", "digest", "reference", "platforms", "manifest", "verify", "events", "settings", "syscalls", "image",
     "options", "mount", "inflate", "removal", "copying", "subids", "sizes", "spans", "ports", "programs", "records", "wanted",
-    "lockfile", "emit", "restart",
+    "lockfile", "emit", "restart", "plan",
 }  # fmt: skip
 ROOMS = {
     "registry",
@@ -35,7 +35,7 @@ ROOMS = {
 }
 CONDUCTORS = {
     "host",
-    "pull", "load", "save", "bring", "owners", "rootfs", "run", "exec", "connect", "volumes", "remove", "check", "mend", "prune", "fit",
+    "pull", "prefetch", "look", "quotas", "load", "save", "bring", "gather", "owners", "rootfs", "run", "exec", "connect", "volumes", "remove", "check", "mend", "prune", "fit",
     "monitor", "lifecycle", "transfer",
 }  # fmt: skip
 MAY_IMPORT = {
