@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import anyio
 from anyio import to_thread
 
 from aiodocker_lite.digest import Digest, chain_ids
-from aiodocker_lite.errors import ContentError, InvalidManifest, NoSuchImage, StoreCorrupt
+from aiodocker_lite.errors import ContentError, EngineError, InvalidManifest, NoSuchImage, StoreCorrupt
 from aiodocker_lite.image import Image, Verified
 from aiodocker_lite.manifest import (
     Descriptor,
@@ -39,6 +40,17 @@ from aiodocker_lite.store.locks import hold, hold_now
 from aiodocker_lite.store.paths import Paths
 from aiodocker_lite.store.unused import let_go
 
+_Change = Callable[[tuple[Entry, ...]], list[Entry]]
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A change of the index that is to be made, and what came of it."""
+
+    change: _Change
+    entries: tuple[Entry, ...] = ()
+    error: Exception | None = None
+
 
 class Images:
     """The images of a store."""
@@ -47,6 +59,8 @@ class Images:
         self._paths = paths
         self._blobs = blobs
         self._layers = layers
+        self._changes: list[_Waiting] = []
+        self._turn = anyio.Lock()
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -287,12 +301,39 @@ class Images:
         let_go(map(self._paths.layer_record, diff_ids))
         let_go(map(self._paths.joint_record, chain_ids(diff_ids)))
 
-    async def _change(self, change: Callable[[tuple[Entry, ...]], list[Entry]]) -> tuple[Entry, ...]:
-        async with hold(self._paths.lock("index")):
-            ours, others = read_index(self._paths, self._blobs)
-            entries = tidy(change(ours))
-            await to_thread.run_sync(write_index, self._paths, entries, others)
-            return entries
+    async def _change(self, change: _Change) -> tuple[Entry, ...]:
+        """Change the index; whoever comes while it is being written waits for the next time, which serves all who wait."""
+        mine = _Waiting(change)
+        self._changes.append(mine)
+        try:
+            async with self._turn:
+                if mine in self._changes:
+                    batch, self._changes = self._changes, []
+                    with anyio.CancelScope(shield=True):
+                        await self._change_all(batch)
+        finally:
+            if mine in self._changes:
+                self._changes.remove(mine)
+        if mine.error is not None:
+            raise mine.error
+        return mine.entries
+
+    async def _change_all(self, batch: list[_Waiting]) -> None:
+        try:
+            async with hold(self._paths.lock("index")):
+                entries, others = read_index(self._paths, self._blobs)
+                for one in batch:
+                    try:
+                        entries = tidy(one.change(entries))
+                    except EngineError as error:
+                        one.error = error
+                if not all(one.error for one in batch):
+                    await to_thread.run_sync(write_index, self._paths, entries, others)
+        except Exception as error:
+            for one in batch:
+                one.error = one.error or error
+        for one in batch:
+            one.entries = entries
 
 
 def _unreadable(names: tuple[Reference, ...], entry: Entry) -> Image:

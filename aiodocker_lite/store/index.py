@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,18 @@ def _read(path: Path, *, believing: bool = False) -> Listing | None:
         # A pipe in this place is nothing, and not waited for.
         with open(path, "rb", opener=_without_waiting) as file:
             content = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreUnreadable(str(path), error.strerror or str(error)) from error
+    found = _parsed(content, believing=believing)
+    return None if found is None else (found[0], list(found[1]))
+
+
+# Hundreds of images are looked for one after the other, and it is the same index for most of them.
+@lru_cache(maxsize=2)
+def _parsed(content: bytes, *, believing: bool) -> Listing | None:
+    try:
         before, is_summed, end = content.rpartition(_SUM)
         if is_summed and end != _end(before) and not believing:
             return None
@@ -127,10 +140,8 @@ def _read(path: Path, *, believing: bool = False) -> Listing | None:
             listed = []  # as umoci writes it
         ours = tuple(read_entry(entry) for entry in listed if is_ours(entry))
         return ours, [entry for entry in listed if not is_ours(entry)]
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EngineError):
+    except (ValueError, KeyError, TypeError, AttributeError, EngineError):
         return None
-    except OSError as error:
-        raise StoreUnreadable(str(path), error.strerror or str(error)) from error
 
 
 def _without_waiting(path: str, flags: int) -> int:
