@@ -18,6 +18,7 @@
     │   ├── AccessDenied
     │   ├── LoginFailed
     │   ├── RateLimited
+    │   ├── PullsSpent
     │   ├── RegistryUnavailable
     │   │   └── RegistryUnreachable
     │   └── RegistryMisbehaved
@@ -51,6 +52,7 @@
     ├── ArchiveUnwritable      an archive of ours cannot be written where it should be
     ├── WorkerDied             an unpacking process ended without a word
     ├── WorkerNotStarted
+    ├── Stopped                not begun, or not ended, for something else failed
     ├── NoSuchObject           neither a container nor an image
     └── RunError               the container, or the way to it
         ├── IsolationUnavailable
@@ -366,11 +368,25 @@ class RateLimited(RegistryError):
     registry: str
     reason: str
     retry_after: float | None = None
+    """As it was said, or a minute if that is less."""
+    resets_in: float | None = None
+    """Seconds until it answers again, where it has said so; at most a day."""
 
     slug = "rate-limited"
     message = "{registry} limits the number of pulls: {reason}"
     hint = "log in, wait, or name a mirror in registries.conf, hosts.toml or daemon.json"
     retryable = True
+
+
+class PullsSpent(RegistryError):
+    """A registry was asked for as many manifests as it may be in one prefetch."""
+
+    registry: str
+    most: int
+
+    slug = "pulls-spent"
+    message = "not pulled: --max-pulls permits {most} from {registry}"
+    hint = "the same command continues there"
 
 
 class RegistryUnavailable(RegistryError):
@@ -713,6 +729,13 @@ class WorkerNotStarted(EngineError):
 
     slug = "worker-not-started"
     message = "cannot start a process to unpack layers: {reason}"
+
+
+class Stopped(EngineError):
+    """An image was given up, for another one failed."""
+
+    slug = "stopped"
+    message = "not brought, for another image has failed (--fail-fast)"
 
 
 # --- run -----------------------------------------------------------------------------------

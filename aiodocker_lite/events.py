@@ -1,4 +1,4 @@
-"""What a pull, a load or a run reports while it works: one closed union of small values.
+"""What a pull, a prefetch, a load or a run reports while it works: one closed union of small values.
 
 A callback is called on the event loop and must not block; byte counts are reported at most
 once for every batch that is written.
@@ -106,11 +106,67 @@ class Quota:
     left: int
     limit: int
     window: int
+    reset: float | None = None
+    """Seconds until it starts anew, where that is said."""
+
+    @property
+    def wait(self) -> float | None:
+        """How long no pull is permitted: a whole window where nothing more is known; None where one is."""
+        if self.left > 0:
+            return None
+        return self.window if self.reset is None else self.reset
 
     @property
     def is_scarce(self) -> bool:
         """Less than a fifth is left."""
         return 5 * self.left < self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlanned:
+    """Of an image that is wanted, everything is known; `here` is True where nothing needs to be brought."""
+
+    name: str
+    digest: Digest
+    platform: Platform
+    layers: tuple[Descriptor, ...]
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReady:
+    """What many images add up to. A shared layer is in more than one of them; `unique` bytes count it once.
+
+    `have` of these are here, and `disk` more are needed at least, for blobs and unpacked layers.
+    """
+
+    images: int
+    failed: int
+    layers: int
+    shared: int
+    total: int
+    unique: int
+    have: int
+    disk: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFailed:
+    """This image will not be ready; the others go on."""
+
+    name: str
+    error: str
+    """The slug of the error."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """How many images a job has, and what has become of them; the rest is on its way."""
+
+    images: int
+    ready: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +187,10 @@ Event: TypeAlias = (
     | Retrying
     | ImageReady
     | Quota
+    | ImagePlanned
+    | PlanReady
+    | ImageFailed
+    | JobProgress
     | Notice
 )
 Progress: TypeAlias = Callable[[Event], None]

@@ -34,6 +34,11 @@ def size_above(count: int) -> str:
     return human_size(-(-count // step) * step)
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something, such as ``1 layer`` or ``2 layers``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def human_time(seconds: float) -> str:
     """A duration of one or two units, such as ``0.4s``, ``12s``, ``1m13s`` or ``2h05m``."""
     if seconds < 9.95:

@@ -56,7 +56,8 @@ def _job(tally: Tally, now: float, width: int, fancy: bool) -> Text:
     else:
         fields["eta"] = f"{Phase.UNPACKING if tally.pending() else 'finishing':9}"
     if tally.images > 1:
-        fields["images"] = f"{tally.images_ready}/{tally.images} images"
+        failed = f", {tally.images_failed} failed" if tally.images_failed else ""
+        fields["images"] = f"{tally.images_ready}/{tally.images} images{failed}"
     wanted = len(tally.wanted)
     fields["layers"] = f"{wanted - tally.pending()}/{wanted} layers"
     for dispensable in ("layers", "images", "rate", "eta"):

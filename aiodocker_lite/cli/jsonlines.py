@@ -9,18 +9,23 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from aiodocker_lite.cli.progress import pulls_left, retrying
+from aiodocker_lite import records
+from aiodocker_lite.cli.progress import planned, pulls_left, retrying
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import EngineError, printable
 from aiodocker_lite.events import (
     Event,
+    ImageFailed,
+    ImagePlanned,
     ImageReady,
+    JobProgress,
     LayerDownloaded,
     LayerExists,
     LayerReady,
     LayerStarted,
     LayerUnpacked,
     Notice,
+    PlanReady,
     Quota,
     Resolved,
     Retrying,
@@ -44,7 +49,10 @@ class Json:
     request.retrying    what, reason, pause (seconds), asked (by Retry-After)
     image.ready         image, digest, fetched (false: it was here already)
     registry.quota      registry, left, limit, window (seconds): how many pulls it still allows
-    image.failed        image, error: the slug of the error
+    image.failed        image, error: the slug of the error, and its sentence as status
+    image.planned       image, digest, platform, layers [{digest, size}], here (true: nothing to bring)
+    plan.ready          images, failed, layers, shared (layers), total, unique, have, disk (bytes)
+    job.progress        images, ready, failed: how many
     notice              text
     ==================  ==========================================================================
 
@@ -115,6 +123,26 @@ def _described(event: Event) -> tuple[str, dict[str, Any]]:
                 "left": left,
                 "limit": limit,
                 "window": window,
+            }
+        case ImagePlanned(name, digest, platform, layers, here):
+            return "image.planned", {
+                "status": printable(f"Planned {name}"),
+                "image": printable(name),
+                "digest": str(digest),
+                "platform": printable(str(platform)),
+                "layers": [{"digest": str(layer.digest), "size": layer.size} for layer in layers],
+                "here": here,
+            }
+        case PlanReady():
+            return "plan.ready", {"status": planned(event), **records.to_json(event)}
+        case ImageFailed(name, error, reason):
+            return "image.failed", {"status": printable(reason), "image": printable(name), "error": error}
+        case JobProgress(images, ready, failed):
+            return "job.progress", {
+                "status": f"{ready} of {images} images ready",
+                "images": images,
+                "ready": ready,
+                "failed": failed,
             }
         case Notice(text):
             return "notice", {"status": printable(text), "text": printable(text)}

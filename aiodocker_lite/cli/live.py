@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from aiodocker_lite.cli.progress import Heartbeat, Lines, pulls_left, retrying
+from aiodocker_lite.cli.progress import Heartbeat, Lines, failure, planned, pulls_left, retrying
 from aiodocker_lite.cli.tally import Arrived, Tally
 from aiodocker_lite.errors import EngineError, printable
-from aiodocker_lite.events import Event, Notice, Quota, Retrying
+from aiodocker_lite.events import Event, ImageFailed, Notice, PlanReady, Quota, Retrying
 from aiodocker_lite.sizes import human_size, human_time
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class Live:
         match event:
             case Retrying():
                 return self._marked("↻", "!", 33, retrying(event))
+            case ImageFailed():
+                return self._marked("✘", "x", 31, failure(event))
+            case PlanReady():
+                return planned(event)
             case Quota() if event.is_scarce and event != self._quota:
                 self._quota = event  # several images tell the same
                 return pulls_left(event)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TextIO, get_args
 
 from aiodocker_lite.cli.tally import Arrived, Tally
 from aiodocker_lite.errors import EngineError, InvalidOption, printable
-from aiodocker_lite.events import Event, Notice, Quota, Resolved, Retrying, Waiting
-from aiodocker_lite.sizes import human_size, human_time
+from aiodocker_lite.events import Event, ImageFailed, Notice, PlanReady, Quota, Resolved, Retrying, Waiting
+from aiodocker_lite.sizes import counted, human_size, human_time, size_above
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -88,11 +88,29 @@ def choose(kind: str, stderr: TextIO, environ: Mapping[str, str]) -> Literal["tt
             raise InvalidOption(option, f"'{chosen}' is not one of {', '.join(get_args(Kind))}")
 
 
+def failure(event: ImageFailed) -> str:
+    """The sentence about an image that will not be ready."""
+    return printable(f"{event.name}: failed: {event.reason}")
+
+
 def retrying(event: Retrying) -> str:
     """The sentence about a failed request."""
     again = f"trying again in {human_time(event.pause)}" if event.pause else "trying again"
     wish = f", for it asks to wait {human_time(event.asked)}" if event.asked else ""
     return printable(f"{event.what}: {event.reason}; {again}{wish}")
+
+
+def planned(event: PlanReady) -> str:
+    """The sentence about what many images add up to."""
+    parts = [
+        counted(event.images, "image"),
+        counted(event.layers, "layer"),
+        f"{event.shared} shared",
+        f"{human_size(event.unique, 3)} unique of {human_size(event.total, 3)}",
+        f"{human_size(event.have, 3)} already here",
+        f"needs {size_above(event.disk)} of disk",
+    ]
+    return ", ".join([*parts, *([f"{event.failed} failed"] if event.failed else [])])
 
 
 def pulls_left(event: Quota) -> str:
@@ -181,6 +199,8 @@ class Quiet:
         if isinstance(event, Retrying) and event.asked > _LONG and not self._told_to_wait:
             self._told_to_wait = True
             self._say(retrying(event))
+        if isinstance(event, ImageFailed):
+            self._say(failure(event))
 
     def failed(self, name: str, error: EngineError) -> None:
         pass
@@ -209,6 +229,7 @@ class Plain:
         self._tally = Tally(self._began)
         self._tenths = 0
         self._told_to_wait = False
+        self._has_plan = False
         self._quota: Quota | None = None
         self._lock = threading.Lock()
         self._heart = Heartbeat(self.beat, 1.0, first=1.0)
@@ -254,13 +275,19 @@ class Plain:
             self._say(_ready(arrived))
             return
         match event:
-            case Resolved():
+            case PlanReady():
+                self._has_plan = True
+                self._say(planned(event))
+                self._spoke = self._clock()
+            case ImageFailed():
+                self._say(failure(event))
+            case Resolved() if not self._has_plan:
                 layers = {layer.digest: layer.size for layer in event.layers}
                 size = human_size(sum(layers.values()), 3)
                 self._say(
                     printable(
                         f"{event.name}: {event.digest.algorithm}:{event.digest.short}, {event.platform}, "
-                        f"{_count(len(layers), 'layer')}, {size}"
+                        f"{counted(len(layers), 'layer')}, {size}"
                     )
                 )
                 self._spoke = self._clock()
@@ -292,13 +319,14 @@ class Plain:
     def _summary(self) -> str:
         seconds, got = self._clock() - self._began, self._tally.transferred
         rate = f" ({human_size(got / seconds, 3)}/s)" if got and seconds >= 1 else ""
-        images = _count(self._tally.images_ready, "image")
+        images = counted(self._tally.images_ready, "image")
         return f"{images} ready, {human_size(got, 3)} {self._did} in {human_time(seconds)}{rate}"
 
 
 def _how_far(tally: Tally, now: float) -> str:
     names = tally.names
     title = names[0] if tally.images == 1 else f"{tally.images_ready} of {tally.images} images"
+    title += f", {tally.images_failed} failed" if tally.images_failed else ""
     total, received = tally.total, tally.received
     if not total:
         return printable(f"{title}: finishing")
@@ -310,7 +338,7 @@ def _how_far(tally: Tally, now: float) -> str:
     else:
         parts.append(f"{human_size(tally.unpacked, 3)} unpacked")
     if waiting := tally.waiting():
-        parts.append(f"{_count(waiting, 'layer')} left to another pull")
+        parts.append(f"{counted(waiting, 'layer')} left to another pull")
     return printable(f"{title}: {', '.join(parts)}")
 
 
@@ -319,7 +347,3 @@ def _ready(image: Arrived) -> str:
         return printable(f"{image.name}: up to date")
     kept = f" ({human_size(image.kept, 3)} of it was here)" if image.kept else ""
     return printable(f"{image.name}: ready, {human_size(image.size, 3)}{kept} in {human_time(image.seconds)}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,13 +13,17 @@ from typing import assert_never
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.events import (
     Event,
+    ImageFailed,
+    ImagePlanned,
     ImageReady,
+    JobProgress,
     LayerDownloaded,
     LayerExists,
     LayerReady,
     LayerStarted,
     LayerUnpacked,
     Notice,
+    PlanReady,
     Quota,
     Resolved,
     Retrying,
@@ -110,6 +114,9 @@ class Tally:
         """Bytes that came in, also those that were thrown away."""
         self._samples: deque[tuple[float, int]] = deque()
         self.images_ready = 0
+        self.images_failed = 0
+        self.images_wanted = 0
+        """Of a job that has said so."""
 
     def add(self, event: Event, now: float) -> Arrived | None:
         """Count one event; the last one of an image gives a summary of it."""
@@ -153,7 +160,11 @@ class Tally:
                     found.waiting = True
             case ImageReady():
                 return self._arrive(event, now)
-            case Retrying() | Quota() | Notice():
+            case ImageFailed():
+                self.drop(event.name)
+            case JobProgress():
+                self.images_wanted, self.images_failed = event.images, event.failed
+            case Retrying() | Quota() | Notice() | ImagePlanned() | PlanReady():
                 pass
             case _:
                 assert_never(event)
@@ -174,8 +185,8 @@ class Tally:
 
     @property
     def images(self) -> int:
-        """Images that were heard of."""
-        return self.images_ready + len(self._open)
+        """Images that are wanted, as far as anybody has heard."""
+        return max(self.images_wanted, self.images_ready + len(self._open))
 
     @property
     def names(self) -> list[str]:

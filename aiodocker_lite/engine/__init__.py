@@ -17,6 +17,7 @@ from anyio import to_thread
 from aiodocker_lite import events
 from aiodocker_lite.engine.containers import Containers
 from aiodocker_lite.engine.images import Images
+from aiodocker_lite.engine.jobs import Jobs
 from aiodocker_lite.engine.registries import Registries
 from aiodocker_lite.errors import ContainerFailed, InvalidOption
 from aiodocker_lite.events import Progress
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from aiodocker_lite.host import Finding as Finding
     from aiodocker_lite.layer.privileges import Owners
     from aiodocker_lite.mend import Checked as Checked
+    from aiodocker_lite.plan import Plan as Plan
+    from aiodocker_lite.plan import Report as Report
     from aiodocker_lite.prune import Pruned as Pruned
     from aiodocker_lite.prune import Room as Room
     from aiodocker_lite.remove import Removed as Removed
@@ -50,7 +53,7 @@ class Finished:
     stderr: bytes
 
 
-class Engine(Images, Containers, Registries):
+class Engine(Images, Jobs, Containers, Registries):
     """Pull, keep and run images, without a daemon.
 
     >>> async with Engine() as engine:

@@ -25,6 +25,9 @@ ERROR_MAX = 64 * 1024
 HTML = ("text/html", "application/xhtml+xml")
 """What a login page or a captive portal sends."""
 _PAUSE_MAX = 60.0
+_RESET_MAX = 86_400.0
+_EPOCH_MIN = 1e9
+"""Seconds from here on are a time, not a duration."""
 _MESSAGE_MAX = 300
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _QUOTA = re.compile(r"(\d{1,9})\s*;\s*w=(\d{1,9})")
@@ -47,14 +50,36 @@ def content_range_of(headers: Mapping[str, str]) -> tuple[int, int, int | None] 
 
 def pause_of(headers: Mapping[str, str]) -> float | None:
     """Retry-After in seconds, at most a minute; None where it is absent or makes no sense."""
+    pause = _retry_after(headers)
+    return None if pause is None else min(pause, _PAUSE_MAX)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(text):
-        return min(float(text), _PAUSE_MAX)
+        return float(text)
     try:
         pause = parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, OverflowError, OSError):
         return None
-    return min(max(pause, 0.0), _PAUSE_MAX)
+    return max(pause, 0.0)
+
+
+def reset_of(headers: Mapping[str, str]) -> float | None:
+    """Seconds until a rate limit starts anew, as ``RateLimit-Reset: 30`` or as a time; None where that is unsaid."""
+    text = headers.get("RateLimit-Reset", "").partition(";")[0].strip()
+    if not _SECONDS.fullmatch(text):
+        return None
+    seconds = float(text)
+    return max(seconds - time.time(), 0.0) if seconds >= _EPOCH_MIN else seconds
+
+
+def _wait_of(headers: Mapping[str, str], quota: Quota | None) -> float | None:
+    """How long nothing is answered but 429; None where nobody knows, or it is more than a day."""
+    wait = _retry_after(headers)
+    if wait is None and (wait := reset_of(headers)) is None and quota is not None:
+        wait = quota.wait
+    return wait if wait is not None and wait <= _RESET_MAX else None
 
 
 def quota_of(registry: str, headers: Mapping[str, str]) -> Quota | None:
@@ -63,7 +88,7 @@ def quota_of(registry: str, headers: Mapping[str, str]) -> Quota | None:
     left = _QUOTA.fullmatch(headers.get("RateLimit-Remaining", "").strip())
     if limit is None or left is None:
         return None
-    return Quota(registry, int(left[1]), int(limit[1]), int(limit[2]))
+    return Quota(registry, int(left[1]), int(limit[1]), int(limit[2]), reset_of(headers))
 
 
 def message_of(body: bytes, secrets: Iterable[str] = ()) -> str:
@@ -98,9 +123,9 @@ def failure_of(registry: str, status: int, headers: Mapping[str, str], message: 
     """The error for a status that means the same whatever was asked for."""
     said = message or _phrase(status)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        if quota := quota_of(registry, headers):
+        if (quota := quota_of(registry, headers)) is not None:
             said += f"; {quota.left} of {quota.limit} pulls left, counted over {quota.window / 3600:g} hours"
-        return RateLimited(registry, said, pause_of(headers))
+        return RateLimited(registry, said, pause_of(headers), _wait_of(headers, quota))
     if status == HTTPStatus.REQUEST_TIMEOUT or status >= 500:
         return RegistryUnavailable(registry, f"it answered {status} ({said})", pause_of(headers))
     return RegistryMisbehaved(registry, f"it answered {status} ({said})")
