@@ -14,7 +14,7 @@ from anyio import to_thread
 
 from aiodocker_lite.digest import Digest
 from aiodocker_lite.errors import ContentError, EngineError, StoreCorrupt
-from aiodocker_lite.events import Progress
+from aiodocker_lite.events import ImagePlanned, Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
 from aiodocker_lite.plan import Document, PlannedImage, PlannedLayer
@@ -145,6 +145,8 @@ class Look:
         entry.documents = manifest, config
         if entry.planned is None:
             entry.planned = self._planned(entry, manifest, config)
+            digest, is_here = Digest.parse(entry.planned.digest), entry.planned.here
+            self._progress(ImagePlanned(entry.title, digest, config.platform, manifest.layers, is_here))
 
     def _planned(self, entry: Entry, manifest: Manifest, config: ImageConfig) -> PlannedImage:
         assert entry.promised is not None

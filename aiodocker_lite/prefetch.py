@@ -101,7 +101,7 @@ async def prefetch(
 async def _bring(job: _Job, tools: Tools, on_named: OnNamed) -> list[Entry]:
     """Bring what is known; returns what a registry's limit has stopped."""
     entries = [entry for entry in job.open() if entry.documents is not None]
-    job.tell_plan(entries)
+    job.tell_plan()
     for entry in entries:
         if entry.here is not None:
             try:
@@ -228,18 +228,8 @@ class _Job:
 
     # --- what there is to say ----------------------------------------------------------------
 
-    def tell_plan(self, entries: Sequence[Entry]) -> None:
-        """These are known now, too."""
-        for entry in entries:
-            assert entry.documents is not None
-            assert entry.promised is not None
-            manifest, config = entry.documents
-            is_here = entry.here is not None
-            self.progress(
-                events.ImagePlanned(
-                    entry.title, entry.promised.digest, config.platform, manifest.layers, is_here
-                )
-            )
+    def tell_plan(self) -> None:
+        """With what is known now."""
         self.progress(self.plan().totals())
         self._count()
 

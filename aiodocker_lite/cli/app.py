@@ -8,6 +8,7 @@ import sys
 
 _MODULES = {
     "pull": "pull",
+    "prefetch": "prefetch",
     "load": "pull",
     "save": "save",
     "run": "run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,6 +54,15 @@ Authfile = Annotated[
     str | None,
     typer.Option("--authfile", metavar="FILE", help="The file with credentials.  [env: REGISTRY_AUTH_FILE]"),
 ]
+Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Blobs to download at once.")]
+MaxStore = Annotated[
+    str | None,
+    typer.Option(
+        "--max-store",
+        metavar="SIZE",
+        help="Let images take so much, such as 80G or 80GB; those used last the longest ago go.",
+    ),
+]
 DiscardBlobs = Annotated[
     bool,
     typer.Option(
@@ -81,3 +91,18 @@ def size_of(option: str, text: str | None) -> int | None:
     if (size := number_of(text)) is None:
         raise InvalidOption(option, f"'{text}' is not a size such as 500M or 10G")
     return size
+
+
+def check_writable(option: str, file: Path) -> None:
+    """Raise InvalidOption for a file that can hardly be written when the command is over."""
+    if file.is_dir():
+        raise unwritable(option, file, "it is a directory")
+    if not file.exists() and not file.parent.is_dir():
+        raise unwritable(option, file, "its directory is not there")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise unwritable(option, file, "it is not yours to write")
+
+
+def unwritable(option: str, file: Path, reason: str | None) -> InvalidOption:
+    """The error about a file that an option names."""
+    return InvalidOption(option, f"'{file}' cannot be written: {reason}")

@@ -18,7 +18,9 @@ from aiodocker_lite.cli.options import (
     Creds,
     DiscardBlobs,
     Insecure,
+    Jobs,
     Limit,
+    MaxStore,
     Platform,
     Progress,
     Quiet,
@@ -48,18 +50,12 @@ def pull(
     cert_dir: CertDir = None,
     creds: Creds = None,
     authfile: Authfile = None,
-    jobs: Annotated[int, typer.Option(metavar="N", min=1, help="Blobs to download at once.")] = 6,
+    jobs: Jobs = 6,
     policy: Annotated[
         str, typer.Option(metavar="WHEN", help="always, missing or never, as `run --pull`.")
     ] = "always",
     limit: Limit = None,
-    max_store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Let images take so much, such as 80G or 80GB; those used last the longest ago go.",
-        ),
-    ] = None,
+    max_store: MaxStore = None,
     discard_blobs: DiscardBlobs = False,
     progress: Progress = "auto",
     trace: Trace = None,

@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from aiodocker_lite.errors import InvalidOption, printable
+from aiodocker_lite.cli.options import check_writable, unwritable
+from aiodocker_lite.errors import printable
 from aiodocker_lite.spans import Span, listening
 
 Trace = Annotated[
@@ -37,7 +38,7 @@ def tracing(file: str | None, *, explained: bool) -> Iterator[None]:
         return
     target = None if file is None else Path(file)
     if target is not None:
-        _check(target)
+        check_writable("--trace", target)
     started = _process_started()
     spans: list[Span] = []
     try:
@@ -52,7 +53,7 @@ def tracing(file: str | None, *, explained: bool) -> Iterator[None]:
         try:
             _write_trace(target, _with_start(spans, started), started)
         except OSError as error:
-            raise InvalidOption("--trace", f"'{file}' cannot be written: {error.strerror}") from error
+            raise unwritable("--trace", target, error.strerror) from error
     if explained:
         _explain(_with_start(spans, started), started)
 
@@ -87,19 +88,6 @@ def _cpu_seconds() -> float:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
-
-
-def _check(file: Path) -> None:
-    """Raise InvalidOption for a file that can hardly be written when the command is over."""
-    reason = ""
-    if file.is_dir():
-        reason = "it is a directory"
-    elif not file.exists() and not file.parent.is_dir():
-        reason = "its directory is not there"
-    elif not os.access(file if file.exists() else file.parent, os.W_OK):
-        reason = "it is not yours to write"
-    if reason:
-        raise InvalidOption("--trace", f"'{file}' cannot be written: {reason}")
 
 
 def _write_trace(file: Path, spans: Sequence[Span], started: float) -> None:

@@ -319,6 +319,7 @@ class Images:
         return mine.entries
 
     async def _change_all(self, batch: list[_Waiting]) -> None:
+        entries: tuple[Entry, ...] = ()
         try:
             async with hold(self._paths.lock("index")):
                 entries, others = read_index(self._paths, self._blobs)
