@@ -110,10 +110,8 @@ class Quota:
     """Seconds until it starts anew, where that is said."""
 
     @property
-    def wait(self) -> float | None:
-        """How long no pull is permitted: a whole window where nothing more is known; None where one is."""
-        if self.left > 0:
-            return None
+    def renewal(self) -> float:
+        """Seconds until there are as many as ever: a whole window where nothing more is known."""
         return self.window if self.reset is None else self.reset
 
     @property

@@ -131,8 +131,9 @@ class _Gathering:
             self._missing[order].remove(layer)
             if not self._missing[order]:
                 complete.append(order)
-        for order in complete:
-            await self.finish(order)
+        async with anyio.create_task_group() as tasks:
+            for order in complete:
+                tasks.start_soon(self.finish, order)
 
     async def finish(self, order: Order) -> None:
         """All layers are there: join them, and tell."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskGroup
 
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import ContentError, EngineError, StoreCorrupt
+from aiodocker_lite.errors import ContentError, EngineError, StoreCorrupt, one_error
 from aiodocker_lite.events import ImagePlanned, Progress
 from aiodocker_lite.image import Image
 from aiodocker_lite.manifest import Descriptor, ImageConfig, Manifest, check_pairs
@@ -76,6 +78,7 @@ class Look:
         self._owners = owners
         self._discards = discards
         self._keeps = keeps
+        self._writing: TaskGroup
         self._documents: dict[Digest, bytes] = {}
         self._locks: dict[Digest, anyio.Lock] = {}
 
@@ -93,10 +96,12 @@ class Look:
         for registry in turns:
             if (quota := self._registry.quota(registry)) is not None:
                 self._progress(quota)
-        async with anyio.create_task_group() as tasks:
-            for entry in entries:
-                if entry.promised is not None:
-                    tasks.start_soon(self._read, entry, put_off)
+        with one_error():
+            async with anyio.create_task_group() as tasks:
+                self._writing = tasks
+                for entry in entries:
+                    if entry.promised is not None:
+                        tasks.start_soon(self._read, entry, put_off)
         return [entry for entry in entries if entry in put_off]
 
     async def _resolve(self, group: list[Entry], turns: anyio.CapacityLimiter, put_off: list[Entry]) -> None:
@@ -194,7 +199,9 @@ class Look:
                 raw = await fetch(promised)
                 verify(what, raw, promised.digest, promised.size)
                 if self._keeps:
-                    await to_thread.run_sync(self._store.blobs.put, promised.digest, raw)
+                    # Nobody waits for the disk who has a turn to ask.
+                    put = partial(self._store.blobs.put, promised.digest, raw)
+                    self._writing.start_soon(to_thread.run_sync, put)
             self._documents[promised.digest] = raw
             return raw
 

@@ -61,6 +61,7 @@ class _Desk:
         self.opens = 0.0
         """When requests pass again, while there is a refusal."""
         self.refusal: RateLimited | None = None
+        self._only_pulls = True
 
     def hear(self, quota: Quota | None) -> None:
         """What it said when a name was resolved."""
@@ -69,29 +70,30 @@ class _Desk:
 
     def admit(self, *, is_pull: bool) -> None:
         """Let a request pass. Raises PullsSpent, PutOff."""
-        if self.refusal is not None:
-            if anyio.current_time() < self.opens:
-                raise PutOff(self.refusal)
+        if self.refusal is not None and anyio.current_time() >= self.opens:
             self.refusal, self._left = None, self._quota.limit if self._quota else None
+        if self.refusal is not None and (is_pull or not self._only_pulls):
+            raise PutOff(self.refusal)
         if not is_pull:
             return
         if self.asked == self._limits.most:
             raise PullsSpent(self._registry, self.asked)
         if self._left == 0 and self._limits.wait and self._quota is not None:
-            self.refuse(
-                RateLimited(
-                    self._registry, f"none of {self._quota.limit} pulls is left", None, self._quota.wait
-                )
-            )
+            reason = f"none of {self._quota.limit} pulls is left"
+            self.refuse(RateLimited(self._registry, reason, None, self._quota.renewal), is_pull=True)
         self.asked += 1
         if self._left:
             self._left -= 1
 
-    def refuse(self, error: RateLimited) -> None:
-        """Nothing passes for as long as it asks for. Raises PutOff, or the error where that is unknown or short."""
+    def refuse(self, error: RateLimited, *, is_pull: bool) -> None:
+        """Nothing of this kind passes for as long as it asks for; after a pull was refused, other things do.
+
+        Raises PutOff, or the error where the time is unknown or short.
+        """
         if error.resets_in is None or (error.resets_in <= _SHORT and not self._limits.wait):
             raise error
         self.opens, self.refusal = anyio.current_time() + error.resets_in, error
+        self._only_pulls = is_pull
         raise PutOff(error)
 
     def pulls(self) -> Pulls:
@@ -154,7 +156,7 @@ class Rationed:
     def waits_for(self, registry: str, error: RateLimited) -> bool:
         """A layer was refused: whether the image is to be tried again when the registry permits more."""
         try:
-            self._desk(registry).refuse(error)
+            self._desk(registry).refuse(error, is_pull=False)
         except PutOff:
             return self.waits
         except RateLimited:
@@ -168,7 +170,7 @@ class Rationed:
         try:
             yield desk
         except RateLimited as error:
-            desk.refuse(error)
+            desk.refuse(error, is_pull=is_pull)
 
     def _desk(self, registry: str) -> _Desk:
         if registry not in self._desks:

@@ -77,8 +77,8 @@ def reset_of(headers: Mapping[str, str]) -> float | None:
 def _wait_of(headers: Mapping[str, str], quota: Quota | None) -> float | None:
     """How long nothing is answered but 429; None where nobody knows, or it is more than a day."""
     wait = _retry_after(headers)
-    if wait is None and (wait := reset_of(headers)) is None and quota is not None:
-        wait = quota.wait
+    if wait is None and (wait := reset_of(headers)) is None and quota is not None and quota.left == 0:
+        wait = quota.renewal
     return wait if wait is not None and wait <= _RESET_MAX else None
 
 

@@ -308,9 +308,10 @@ class Images:
         try:
             async with self._turn:
                 if mine in self._changes:
-                    batch, self._changes = self._changes, []
-                    with anyio.CancelScope(shield=True):
-                        await self._change_all(batch)
+                    async with hold(self._paths.lock("index")):
+                        batch, self._changes = self._changes, []
+                        with anyio.CancelScope(shield=True):
+                            await to_thread.run_sync(self._change_all, batch)
         finally:
             if mine in self._changes:
                 self._changes.remove(mine)
@@ -318,18 +319,17 @@ class Images:
             raise mine.error
         return mine.entries
 
-    async def _change_all(self, batch: list[_Waiting]) -> None:
+    def _change_all(self, batch: list[_Waiting]) -> None:
         entries: tuple[Entry, ...] = ()
         try:
-            async with hold(self._paths.lock("index")):
-                entries, others = read_index(self._paths, self._blobs)
-                for one in batch:
-                    try:
-                        entries = tidy(one.change(entries))
-                    except EngineError as error:
-                        one.error = error
-                if not all(one.error for one in batch):
-                    await to_thread.run_sync(write_index, self._paths, entries, others)
+            entries, others = read_index(self._paths, self._blobs)
+            for one in batch:
+                try:
+                    entries = tidy(one.change(entries))
+                except EngineError as error:
+                    one.error = error
+            if not all(one.error for one in batch):
+                write_index(self._paths, entries, others)
         except Exception as error:
             for one in batch:
                 one.error = one.error or error
