@@ -47,15 +47,18 @@ _HOMES = {
     "Image": "image",
     "Limits": "settings",
     "Mount": "options",
+    "Plan": "plan",
     "Platform": "platforms",
     "Pruned": "prune",
     "Reference": "reference",
     "Removed": "remove",
+    "Report": "plan",
     "Room": "prune",
     "RunOptions": "options",
     "Running": "run",
     "Settings": "settings",
     "Streams": "options",
+    "Wanted": "wanted",
 }
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ if TYPE_CHECKING:
     from aiodocker_lite.options import Mount as Mount
     from aiodocker_lite.options import RunOptions as RunOptions
     from aiodocker_lite.options import Streams as Streams
+    from aiodocker_lite.plan import Plan as Plan
+    from aiodocker_lite.plan import Report as Report
     from aiodocker_lite.platforms import Platform as Platform
     from aiodocker_lite.prune import Pruned as Pruned
     from aiodocker_lite.prune import Room as Room
@@ -76,10 +81,11 @@ if TYPE_CHECKING:
     from aiodocker_lite.run import Running as Running
     from aiodocker_lite.settings import Limits as Limits
     from aiodocker_lite.settings import Settings as Settings
+    from aiodocker_lite.wanted import Wanted as Wanted
 
 __all__ = [
-    "Checked", "Digest", "Engine", "ExecOptions", "Finished", "Image", "Limits", "Mount", "Platform", "Pruned", "Reference",
-    "Removed", "Room", "RunOptions", "Running", "Settings", "Streams", "errors", "events",
+    "Checked", "Digest", "Engine", "ExecOptions", "Finished", "Image", "Limits", "Mount", "Plan", "Platform", "Pruned", "Reference",
+    "Removed", "Report", "Room", "RunOptions", "Running", "Settings", "Streams", "Wanted", "errors", "events",
 ]  # fmt: skip
 
 

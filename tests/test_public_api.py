@@ -9,8 +9,8 @@ import pytest
 import aiodocker_lite
 
 PUBLIC = [
-    "Checked", "Digest", "Engine", "ExecOptions", "Finished", "Image", "Limits", "Mount", "Platform", "Pruned", "Reference", "Removed", "Room", "RunOptions",
-    "Running", "Settings", "Streams", "errors", "events",
+    "Checked", "Digest", "Engine", "ExecOptions", "Finished", "Image", "Limits", "Mount", "Plan", "Platform", "Pruned", "Reference", "Removed", "Report", "Room", "RunOptions",
+    "Running", "Settings", "Streams", "Wanted", "errors", "events",
 ]  # fmt: skip
 
 

@@ -21,6 +21,10 @@ VERBS = [
         "-q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --policy --limit --max-store --discard-blobs --progress --trace --explain -h,--help",
     ),
     (
+        "prefetch [OPTIONS] [NAME[:TAG|@DIGEST]...]",
+        "-f,--file --dry-run --keep-going --max-pulls --wait-quota --report --format -q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --limit --max-store --discard-blobs --progress --trace --explain -h,--help",
+    ),
+    (
         "load [OPTIONS]",
         "-i,--input -q,--quiet --platform --progress --limit --discard-blobs --no-tags --trace --explain -h,--help",
     ),

@@ -22,6 +22,7 @@ from aiodocker_lite.cli.live import wants_colour
 from aiodocker_lite.cli.tally import Tally
 from aiodocker_lite.events import (
     Event,
+    JobProgress,
     LayerDownloaded,
     LayerExists,
     LayerReady,
@@ -91,6 +92,12 @@ def test_a_frame_at_40_columns() -> None:
         " 3 layers     waiting",
         " +90 more",
     ]
+
+
+def test_images_that_failed_are_counted_beside_the_others() -> None:
+    """Of a job that has said how many it has."""
+    (job, *_) = picture(tally(*busy_job(), JobProgress(40, 0, 3)), 110, 5)
+    assert "  0/40 images, 3 failed  " in job
 
 
 def test_a_frame_at_200_columns() -> None:

@@ -15,13 +15,16 @@ import pytest
 from aiodocker_lite.cli.progress import Heartbeat, Lines, Plain, Quiet, choose, watching
 from aiodocker_lite.errors import ImageNotFound, InvalidOption
 from aiodocker_lite.events import (
+    ImageFailed,
     ImageReady,
+    JobProgress,
     LayerDownloaded,
     LayerExists,
     LayerReady,
     LayerStarted,
     LayerUnpacked,
     Notice,
+    PlanReady,
     Quota,
     Retrying,
     Waiting,
@@ -233,6 +236,25 @@ def test_few_pulls_that_are_left_are_a_line(log: Log) -> None:
     assert log.spoken() == [
         "docker.io: 19 of 100 pulls left, counted over 6h",
         "docker.io: 18 of 100 pulls left, counted over 6h",
+    ]
+
+
+def test_a_job_of_many_images_begins_with_its_plan(log: Log) -> None:
+    """In the place of a line for each image; one that fails is a line, and is counted from then on."""
+    with log.view as progress:
+        progress(JobProgress(3, 0, 0))
+        progress(PlanReady(images=3, failed=0, layers=4, shared=1, total=9, unique=5, have=0, disk=10_001))
+        progress(IMAGE)
+        progress(LayerStarted(BIG.digest, BIG.size, 0))
+        progress(ImageFailed("other", "slug", "it is\x07 gone"))
+        progress(JobProgress(3, 0, 1))
+        log.now = 2
+        progress(LayerDownloaded(BIG.digest, 64_000_000, BIG.size))
+        progress(ImageReady("alpine:latest", IMAGE.digest, True))
+    assert log.spoken()[:3] == [
+        "3 images, 4 layers, 1 shared, 5B unique of 9B, 0B already here, needs 10.01kB of disk",
+        r"other: failed: it is\x07 gone",
+        "0 of 3 images, 1 failed: 50%, 64MB of 128MB, 32MB/s, 2s left",
     ]
 
 

@@ -68,6 +68,28 @@ def test_the_pulls_that_are_left(limit: str, left: str, quota: tuple[int, int, i
 
 
 @pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7200"}, 7200.0),
+        ({"Retry-After": "5", "RateLimit-Reset": "30"}, 5.0),
+        ({"RateLimit-Reset": "30"}, 30.0),
+        ({"RateLimit-Reset": "30;w=60"}, 30.0),
+        ({"RateLimit-Reset": "1000000001"}, 0.0),
+        ({"RateLimit-Reset": "soon"}, None),
+        ({"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "0;w=21600"}, 21600.0),
+        ({"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "3;w=21600"}, None),
+        ({"Retry-After": "90000"}, None),
+    ],
+)
+def test_when_pulls_are_permitted_again(headers: dict[str, str], seconds: float | None) -> None:
+    """As it says, or after a whole window where none is left; more than a day is as good as never."""
+    error = failure_of("docker.io", 429, headers, "")
+    assert isinstance(error, RateLimited)
+    assert error.resets_in == seconds
+
+
+@pytest.mark.parametrize(
     ("text", "extent"),
     [
         ("bytes 5-9/10", (5, 10, 10)),

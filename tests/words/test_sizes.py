@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aiodocker_lite.settings import number_of
-from aiodocker_lite.sizes import human_size, human_time, size_above
+from aiodocker_lite.sizes import counted, human_size, human_time, size_above
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,8 @@ def test_a_size_that_is_enough_is_read_as_enough(count: int) -> None:
 def test_times_have_two_units_at_most(seconds: float, text: str) -> None:
     """Tenths while they matter, and never 60 seconds or 60 minutes."""
     assert human_time(seconds) == text
+
+
+def test_one_is_one_and_all_else_are_many() -> None:
+    """Also none."""
+    assert [counted(number, "layer") for number in (0, 1, 2)] == ["0 layers", "1 layer", "2 layers"]
