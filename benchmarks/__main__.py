@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import aiodocker_lite
-from benchmarks import confinement, filesystem, plot, report
+from benchmarks import confinement, filesystem, fleet, plot, report
 from benchmarks.images import Image, ensure
 from benchmarks.interrupts import hold, interruptible
 from benchmarks.machine import facts
@@ -161,8 +161,12 @@ def _scenarios(arguments: argparse.Namespace, place: Network, link: Link | None)
     found = []
     for name in arguments.images:
         with interruptible():
-            made = ensure("tiny" if name in KINDS else name, arguments.work, push)
-        found.append(Scenario(f"{name} at {link}" if link else name, KINDS.get(name, "pull"), made, link))
+            if name == fleet.NAME:
+                made = fleet.ensure(arguments.work, push)
+            else:
+                made = ensure("tiny" if name in KINDS else name, arguments.work, push)
+        what = "many" if made.names else KINDS.get(name, "pull")
+        found.append(Scenario(f"{name} at {link}" if link else name, what, made, link))
     return found
 
 

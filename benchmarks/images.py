@@ -41,6 +41,8 @@ class Image:
     unpacked: int = 0
     apart: int | None = None
     merged: int | None = None
+    names: tuple[str, ...] = ()
+    """Of several images that are one job."""
 
 
 # --- layers ------------------------------------------------------------------------------------
@@ -216,10 +218,8 @@ RECIPES: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
 
 def ensure(name: str, work: Path, push: Callable[[Path, str], None]) -> Image:
     """The image of a recipe: made and pushed, unless it was before."""
-    known = work / f"image-{name}.json"
-    if known.exists():
-        found = json.loads(known.read_text())
-        return Image(**{**found, "blobs": tuple(found["blobs"])})
+    if (known := known_image(work, name)) is not None:
+        return known
     make, compression = RECIPES[name]
     making = work / "making"
     shutil.rmtree(making, ignore_errors=True)
@@ -231,8 +231,17 @@ def ensure(name: str, work: Path, push: Callable[[Path, str], None]) -> Image:
         push(making / "layout", image.reference)
     finally:
         shutil.rmtree(making)
-    known.write_text(json.dumps(asdict(image)))
+    (work / f"image-{name}.json").write_text(json.dumps(asdict(image)))
     return image
+
+
+def known_image(work: Path, name: str) -> Image | None:
+    """One that was made and pushed before."""
+    known = work / f"image-{name}.json"
+    if not known.exists():
+        return None
+    found = json.loads(known.read_text())
+    return Image(**{**found, "blobs": tuple(found["blobs"]), "names": tuple(found.get("names", ()))})
 
 
 def write_layout(layout: Path, name: str, layers: Sequence[Path], compression: str) -> Image:
@@ -265,7 +274,7 @@ def write_layout(layout: Path, name: str, layers: Sequence[Path], compression: s
     index = {"schemaVersion": 2, "manifests": [named]}
     (layout / "index.json").write_text(json.dumps(index))
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    entries = [_entries(layer) for layer in layers]
+    entries = [entries_of(layer) for layer in layers]
     return Image(
         name,
         f"bench/{name}:latest",
@@ -293,7 +302,7 @@ def _named(part: Path, kind: str) -> dict[str, object]:
     return {"mediaType": kind, "digest": f"sha256:{digest}", "size": size}
 
 
-def _entries(layer: Path) -> dict[PurePosixPath, bool]:
+def entries_of(layer: Path) -> dict[PurePosixPath, bool]:
     """What unpacking a layer makes, and whether it is a directory; also directories that are only parts of paths."""
     found: dict[PurePosixPath, bool] = {}
     with tarfile.open(layer) as archive:

@@ -27,7 +27,7 @@ TIMEOUT = 1800.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """`what` is done with an image: pull, again (it is up to date), run or live (it was pulled before)."""
+    """`what` is done with an image: pull, many (of all its names), again (it is up to date), run or live (it was pulled before)."""
 
     name: str
     what: str
@@ -35,7 +35,13 @@ class Scenario:
     link: Link | None = None
 
     def command(self, peer: Peer) -> Command | None:
-        commands = {"pull": peer.pull, "again": peer.again, "run": peer.run, "live": peer.live}
+        commands = {
+            "pull": peer.pull,
+            "again": peer.again,
+            "run": peer.run,
+            "live": peer.live,
+            "many": peer.many,
+        }
         return commands[self.what] if peer.only(self.image) else None
 
 
@@ -100,7 +106,7 @@ class Bench:
             place = Place(disk.path, scratch, scenario.image, self.network.address, cgroup.name, enter)
             if peer.daemon:
                 closing.enter_context(peer.daemon(place))
-            if scenario.what != "pull" and peer.pull:
+            if scenario.what not in ("pull", "many") and peer.pull:
                 _prepare(peer.pull(place), place)
             self._warm(scenario.image, peer)
             run = self._measure(command(place), place, cgroup, disk, run)
@@ -109,7 +115,7 @@ class Bench:
             if run.error is None and scenario.what == "live":
                 said = json.loads((scratch / "output").read_text())
                 return replace(run, wall=said["seconds"], synced=said["seconds"])
-            if run.error is None and scenario.what == "pull" and peer.trees:
+            if run.error is None and scenario.what in ("pull", "many") and peer.trees:
                 return self._check_trees(run, place, peer)
             return run
 

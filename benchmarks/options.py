@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks import fleet
 from benchmarks.images import RECIPES
 from benchmarks.network import Link
 from benchmarks.peers import PEERS
@@ -24,13 +25,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    peers, images = [peer.name for peer in PEERS], [*RECIPES, *KINDS]
+    peers, images = [peer.name for peer in PEERS], [*RECIPES, fleet.NAME, *KINDS]
     add = parser.add_argument
     add(
         "--images",
         type=_names(images),
         default=_DEFAULT,
-        help=f"of {', '.join(images)}; 100mb and huge (5 GB) show memory (default: {_DEFAULT})",
+        help=f"of {', '.join(images)}; 100mb and huge (5 GB) show memory, fleet is 20 images (default: {_DEFAULT})",
     )
     add("--image", action="append", default=[], metavar="NAME", help="a cold pull of NAME at --registry")
     add("--registry", metavar="HOST", help="where --image is; without shaping, and not made by us")

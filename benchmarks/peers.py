@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ class Peer:
     """`trees` are patterns of directories below the disk; `merged` where layers are one tree, to
     which it `adds` so many entries of its own at most.
 
-    None for what it cannot do. `again` is the whole command that finds an image up to date, `live` a
+    None for what it cannot do. `again` is the whole command that finds an image up to date, `many` brings all of several, `live` a
     process that says how long each of many runs in it took.
     """
 
@@ -39,6 +40,7 @@ class Peer:
     version: tuple[str, ...]
     pull: Command | None = None
     again: Command | None = None
+    many: Command | None = None
     run: Command | None = None
     live: Command | None = None
     trees: tuple[str, ...] = ()
@@ -61,6 +63,17 @@ class Peer:
 
 def _shell(script: str) -> list[str]:
     return ["bash", "-euo", "pipefail", "-c", script]
+
+
+def _each(pull: Command, at_once: int) -> Command:
+    """This for one image after the other, so many at once."""
+
+    def command(place: Place) -> list[str]:
+        *words, _ = pull(place)
+        names = shlex.join(place.references)
+        return _shell(f"printf '%s\\n' {names} | xargs -P{at_once} -n1 {shlex.join(words)}")
+
+    return command
 
 
 # --- ourselves ---------------------------------------------------------------------------------
@@ -180,6 +193,7 @@ PEERS = (
         (PROGRAM, "--version"),
         pull=_OUR_PULL,
         again=_OUR_PULL,
+        many=_ours("prefetch", "--insecure", "--quiet", "IMAGES"),
         run=_ours("run", "--rm", "IMAGE", "true"),
         live=_live,
         trees=("adl/layers/sha256/*/fs",),
@@ -214,6 +228,7 @@ PEERS = (
         ("dockerd", "--version"),
         pull=docker("pull", "--quiet", "IMAGE"),
         again=docker("pull", "--quiet", "IMAGE"),
+        many=_each(docker("pull", "--quiet", "IMAGE"), 4),
         run=docker("run", "--rm", "--network", "host", "IMAGE", "true"),
         trees=("docker/overlay2/*/diff",),
         daemon=dockerd,
@@ -224,8 +239,17 @@ PEERS = (
         ("podman", "--version"),
         pull=_podman("pull", "--quiet", "--tls-verify=false", "IMAGE"),
         again=_podman("pull", "--quiet", "--tls-verify=false", "IMAGE"),
+        many=_each(_podman("pull", "--quiet", "--tls-verify=false", "IMAGE"), 1),
         run=_podman_run,
         trees=("podman/overlay/*/diff",),
+    ),
+    Peer(
+        "podman-four-at-once",
+        ("podman",),
+        ("podman", "--version"),
+        many=_each(_podman("pull", "--quiet", "--tls-verify=false", "IMAGE"), 4),
+        trees=("podman/overlay/*/diff",),
+        by_default=False,
     ),
     Peer(
         "containerd",

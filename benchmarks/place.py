@@ -29,6 +29,11 @@ class Place:
         return f"{self.address}/{self.image.reference}"
 
     @property
+    def references(self) -> list[str]:
+        """Of several images that are one job."""
+        return [f"{self.address}/{name}" for name in self.image.names]
+
+    @property
     def trace(self) -> Path:
         """Where one of ourselves that is traced writes it."""
         return self.scratch / "trace.json"
@@ -48,6 +53,7 @@ Command = Callable[[Place], list[str]]
 
 
 def given_words(words: Sequence[str], place: Place) -> list[str]:
-    """`IMAGE` among the words is the image's name; `--plain-http` is left out where it would be wrong."""
-    named = [place.reference if word == "IMAGE" else word for word in words]
+    """`IMAGE` among the words is the image's name, `IMAGES` those of all; `--plain-http` is left out where it would be wrong."""
+    known = {"IMAGE": [place.reference], "IMAGES": place.references}
+    named = [name for word in words for name in known.get(word, [word])]
     return [word for word in named if word != "--plain-http" or place.is_plain]

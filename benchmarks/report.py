@@ -112,6 +112,7 @@ def title(result: Mapping[str, Any], scenario: str) -> str:
     image = result["images"][kind["image"]]
     said = {
         "pull": "cold pull",
+        "many": f"cold pulls of {len(image.get('names', ()))} images",
         "again": "pull of an up-to-date image",
         "run": "`run --rm IMAGE true` of an image that is there",
         "live": "`engine.run` in a live process",
