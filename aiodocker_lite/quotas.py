@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _READ_AT_ONCE = 8
 """Images whose documents are read from one registry, while nobody counts."""
+_LEAST = 1.0
+"""Seconds between two refusals, for who says 0 and refuses again."""
 _SHORT = 60.0
 """Seconds that a request waits though nobody said `wait`; see `Retries`."""
 
@@ -92,7 +94,7 @@ class _Desk:
         """
         if error.resets_in is None or (error.resets_in <= _SHORT and not self._limits.wait):
             raise error
-        self.opens, self.refusal = anyio.current_time() + error.resets_in, error
+        self.opens, self.refusal = anyio.current_time() + max(_LEAST, error.resets_in), error
         self._only_pulls = is_pull
         raise PutOff(error)
 
@@ -128,8 +130,9 @@ class Rationed:
     async def wait(self, count: int, progress: Progress) -> None:
         """Until the first of those that permit nothing now permits more; `count` images wait for that."""
         closed = [desk for desk in self._desks.values() if desk.refusal is not None]
-        first = min(closed, key=lambda desk: desk.opens)
-        assert first.refusal is not None
+        first = min(closed, key=lambda desk: desk.opens, default=None)
+        if first is None:
+            return  # the time was over before the last of them was looked at
         pause = max(0.0, first.opens - anyio.current_time())
         progress(Retrying(counted(count, "image"), str(first.refusal), pause, pause))
         await anyio.sleep_until(first.opens)
