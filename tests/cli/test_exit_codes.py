@@ -13,18 +13,21 @@ import pytest
 from tests.cli.conftest import on
 from tests.fakes.commands import Adl, Names
 from tests.fakes.docker import Client, dockerd
+from tests.fakes.forks import Forks
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="dockerd needs root")
 Both = tuple[Client, Adl]
 
 
 @pytest.fixture(scope="module")
-def both(stocked: Path, names: Names, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+def both(
+    stocked: Path, names: Names, forks: Forks, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Both]:
     """Docker and us, each with a container that runs, `up`, and one that has ended, `fin`."""
     place = tmp_path_factory.mktemp("codes")
     root = place / "store"
     subprocess.run(["cp", "-a", str(stocked), str(root)], check=True)
-    adl = on(root, place)
+    adl = on(forks, root, place)
     assert adl("save", "-o", str(place / "box.tar"), names.box).code == 0
     with dockerd(place) as docker:
         assert docker("load", "-i", str(place / "box.tar")) is not None
