@@ -21,13 +21,13 @@ Both = tuple[Client, Adl]
 
 @pytest.fixture(scope="module")
 def both(
-    stocked: Path, names: Names, forks: Forks, tmp_path_factory: pytest.TempPathFactory
+    stocked: Path, names: Names, forked: Forks, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Both]:
     """Docker and us, each with a container that runs, `up`, and one that has ended, `fin`."""
     place = tmp_path_factory.mktemp("codes")
     root = place / "store"
     subprocess.run(["cp", "-a", str(stocked), str(root)], check=True)
-    adl = on(forks, root, place)
+    adl = on(forked, root, place)
     assert adl("save", "-o", str(place / "box.tar"), names.box).code == 0
     with dockerd(place) as docker:
         assert docker("load", "-i", str(place / "box.tar")) is not None
