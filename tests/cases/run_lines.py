@@ -145,7 +145,7 @@ PLACES = [
         "-h box BOX hostname",
         "--hostname box.example.com BOX hostname",
         "-h box BOX cat /etc/hostname",
-        "--add-host db:10.1.2.3 BOX sh -c 'grep db /etc/hosts'",
+        "--add-host www:10.1.2.3 BOX sh -c 'grep www /etc/hosts'",
         "--add-host db:nothing BOX true",
         "--dns 10.9.8.7 --dns-search example.com BOX cat /etc/resolv.conf",
         "--dns-option ndots:3 --dns 10.9.8.7 --dns-search . BOX cat /etc/resolv.conf",
