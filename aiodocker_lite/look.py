@@ -87,7 +87,7 @@ class Look:
         by_name: dict[Reference, list[Entry]] = {}
         for entry in entries:
             if entry.promised is None:
-                by_name.setdefault(entry.wanted.reference, []).append(entry)
+                by_name.setdefault(entry.source.reference, []).append(entry)
         put_off: list[Entry] = []
         turns = {name.registry: anyio.CapacityLimiter(_RESOLVED_AT_ONCE) for name in by_name}
         async with anyio.create_task_group() as tasks:

@@ -27,6 +27,7 @@ from aiodocker_lite.pull import Source
 from aiodocker_lite.quotas import PullLimits, Rationed
 from aiodocker_lite.settings import Settings
 from aiodocker_lite.sizes import counted
+from aiodocker_lite.sources import merged
 from aiodocker_lite.spans import span
 from aiodocker_lite.store import Store
 from aiodocker_lite.wanted import Wanted
@@ -170,20 +171,17 @@ class _Job:
 
     def want(self, wanted: Iterable[Wanted], platform: Platform) -> None:
         """Each name once for each platform, whoever asks for it."""
-        merged: dict[tuple[object, object], Wanted] = {}
-        for one in wanted:
-            key = one.reference, one.platform
-            known = merged[key].sources if key in merged else ()
-            merged[key] = Wanted(*key, tuple(dict.fromkeys(known + one.sources)))
-        names = [one.reference for one in merged.values()]
-        for one in merged.values():
+        images = merged(wanted)
+        names = [one.reference for one in images]
+        for one in images:
             is_alone = names.count(one.reference) == 1
             title = (
                 one.reference.familiar
                 if is_alone
                 else f"{one.reference.familiar} ({one.platform or platform})"
             )
-            source = Source(one.reference, self.registry, self._settings, self.progress)
+            asked = one.reference if one.pin is None else one.reference.with_digest(one.pin)
+            source = Source(asked, self.registry, self._settings, self.progress)
             self.entries.append(Entry(one, title, one.platform or platform, source))
 
     def look(self, *, keeps: bool) -> Look:

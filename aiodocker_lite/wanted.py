@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiodocker_lite.digest import Digest
 from aiodocker_lite.platforms import Platform
 from aiodocker_lite.reference import Reference
 
@@ -16,3 +17,5 @@ class Wanted:
     platform: Platform | None = None
     sources: tuple[str, ...] = ()
     """Who asks for it, for people: ``compose.yaml: services.db.image``."""
+    pin: Digest | None = None
+    """What the name has to lead to, whatever it leads to now."""

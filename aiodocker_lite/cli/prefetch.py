@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,9 @@ import typer
 
 from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.creds import credentials_for
+from aiodocker_lite.cli.emitting import KINDS as EMITTED
+from aiodocker_lite.cli.emitting import check_emit, write_emitted
+from aiodocker_lite.cli.locks import read_lock, update_lock
 from aiodocker_lite.cli.options import (
     Authfile,
     CertDir,
@@ -34,8 +37,10 @@ from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.tables import table
 from aiodocker_lite.cli.tracing import Explain, Trace, tracing
 from aiodocker_lite.engine import Engine
+from aiodocker_lite.engine.sources import KINDS, Choices, pinned, read_sources
 from aiodocker_lite.errors import InvalidOption, printable
 from aiodocker_lite.plan import Plan, PlannedImage, Pulls, Report
+from aiodocker_lite.platforms import Platform as Platforms
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Limits
 from aiodocker_lite.sizes import counted, human_size
@@ -47,7 +52,45 @@ def prefetch(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME[:TAG|@DIGEST]...]")] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option("--file", "-f", metavar="FILE", help="A name a line; - for standard input."),
+        typer.Option(
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="A list of names, a Compose file, Kubernetes manifests, a Dockerfile; a directory of one of "
+            "these; - for standard input.",
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="|".join(KINDS), help="What the files are, if that is not seen.")
+    ] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A profile of Compose; '*' is all.")
+    ] = None,
+    env_file: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Variables of Compose, not those of .env.")
+    ] = None,
+    ignore_buildable: Annotated[
+        bool, typer.Option("--ignore-buildable", help="Leave out services of Compose that are built.")
+    ] = False,
+    build_arg: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="An argument of a Dockerfile.")
+    ] = None,
+    lock: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Say what has changed since it was written; write it anew."),
+    ] = None,
+    locked: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Bring what the names led to when it was written.")
+    ] = None,
+    emit: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(EMITTED), help="Print manifests for nodes; bring nothing here."),
+    ] = None,
+    mirror: Annotated[
+        str | None, typer.Option(metavar="URL", help="Whom containerd-hosts sends nodes to.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="PATH", help="Where --emit writes.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan; bring nothing, write nothing.")
@@ -90,14 +133,33 @@ def prefetch(
     """
     if format not in (None, "json"):
         raise InvalidOption("--format", f"'{format}' is not json")
+    if emit is not None:
+        check_emit(emit, mirror, output)
+    choices = Choices(
+        profiles=tuple(profile or ()),
+        env_files=tuple(env_file or ()),
+        buildable=not ignore_buildable,
+        build_args=dict(_argument(text) for text in build_arg or ()),
+        platform=None if platform is None else Platforms.parse(platform),
+    )
+    note = (lambda _: None) if quiet else exits.say
     wanted = [Wanted(Reference.parse(name)) for name in names or ()]
-    for source in file or ():
-        wanted += _read(source)
+    wanted += read_sources(file or (), kind, choices, note)
+    if locked is not None:
+        if lock is not None:
+            raise InvalidOption(
+                "--locked", "it takes a lock as it is, and --lock writes it anew: give one of them"
+            )
+        wanted = pinned(wanted, read_lock("--locked", Path(locked)), locked)
     if not wanted:
-        raise InvalidOption("--file", "there is nothing to prefetch: give names, or a file with names")
+        raise InvalidOption(
+            "--file", "there is nothing to prefetch: no names are given, nor are some in a file"
+        )
     target = None if report is None else Path(report)
     if target is not None:
         check_writable("--report", target)
+    if lock is not None and not dry_run:
+        check_writable("--lock", Path(lock))
     options: dict[str, Any] = {
         "platform": platform, "max_pulls": max_pulls, "wait_quota": wait_quota,
     }  # fmt: skip
@@ -105,7 +167,7 @@ def prefetch(
     async def work(engine: Engine) -> int:
         with watching("quiet" if quiet else progress, doing="Looking at what is wanted") as watch:
             done: Plan | Report
-            if dry_run:
+            if dry_run or emit is not None:
                 done = await engine.plan(wanted, **options, progress=watch)
             else:
                 done = await engine.prefetch(wanted, **options, keep_going=keep_going, progress=watch)
@@ -114,7 +176,14 @@ def prefetch(
                 target.write_text(json.dumps(done.to_json(), indent=1) + "\n")
             except OSError as error:
                 raise unwritable("--report", target, error.strerror) from error
-        _print(done, as_json=format == "json")
+        found = done if isinstance(done, Plan) else done.plan
+        if lock is not None:
+            update_lock(Path(lock), found, writes=not dry_run)
+        if emit is None:
+            _print(done, as_json=format == "json")
+        else:
+            write_emitted(found, emit, mirror, output)
+            _complain(done)
         return 1 if done.failures else 0
 
     tls = tls_settings(insecure, tls_verify, cert_dir)
@@ -138,13 +207,12 @@ def prefetch(
         raise
 
 
-def _read(source: str) -> list[Wanted]:
-    """The images that a file names."""
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text()
-    except OSError as error:
-        raise InvalidOption("--file", f"'{source}' cannot be read: {error.strerror}") from error
-    return [Wanted(Reference.parse(line), sources=(source,)) for line in text.split()]
+def _argument(text: str) -> tuple[str, str]:
+    """NAME=VALUE, or a NAME whose value is in the environment. Raises InvalidOption."""
+    name, is_given, value = text.partition("=")
+    if not name or not (is_given or name in os.environ):
+        raise InvalidOption("--build-arg", f"'{text}' is not NAME=VALUE, nor a variable of the environment")
+    return name, value if is_given else os.environ[name]
 
 
 # --- what came of it -----------------------------------------------------------------------
@@ -160,6 +228,10 @@ def _print(done: Plan | Report, *, as_json: bool) -> None:
     else:
         for image in done.images:
             typer.echo(image.name)
+    _complain(done)
+
+
+def _complain(done: Plan | Report) -> None:
     if done.failures:
         total = len(done.images) + len(done.failures)
         exits.say(f"{len(done.failures)} of {counted(total, 'image')} failed")

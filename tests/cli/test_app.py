@@ -22,7 +22,7 @@ VERBS = [
     ),
     (
         "prefetch [OPTIONS] [NAME[:TAG|@DIGEST]...]",
-        "-f,--file --dry-run --keep-going --max-pulls --wait-quota --report --format -q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --limit --max-store --discard-blobs --progress --trace --explain -h,--help",
+        "-f,--file --kind --profile --env-file --ignore-buildable --build-arg --lock --locked --emit --mirror -o,--output --dry-run --keep-going --max-pulls --wait-quota --report --format -q,--quiet --platform --insecure --tls-verify --cert-dir --creds --authfile --jobs --limit --max-store --discard-blobs --progress --trace --explain -h,--help",
     ),
     (
         "load [OPTIONS]",

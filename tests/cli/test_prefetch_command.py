@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from aiodocker_lite.plan import Plan
 from aiodocker_lite.testing.faults import cut, with_headers
@@ -48,8 +49,75 @@ def test_names_come_from_files_too(adl: Adl, names: Names, tmp_path: Path) -> No
     assert lines[0].startswith(PLAN)
     assert sorted(line.split(": ready, ")[0] for line in lines[1:3]) == done.out.splitlines()
     assert lines[3].startswith("2 images ready, ")
-    again = adl("prefetch", "-q", "-f", "-", stdin=f"{names.box} {names.other}".encode())
+    again = adl("prefetch", "-q", "-f", "-", stdin=f"{names.box}\n{names.other}".encode())
     assert (again.code, again.out, again.err) == (0, done.out, "")
+
+
+def test_a_compose_file_is_a_source(adl: Adl, names: Names, tmp_path: Path) -> None:
+    """With its variables and platforms; what it leaves out is said."""
+    file = tmp_path / "compose.yaml"
+    file.write_text(
+        f"services:\n  a: {{image: '{names.box}:${{TAG:-none}}'}}\n  b: {{build: .}}\n"
+        f"  c: {{image: '{names.multi}', platform: linux/arm64, profiles: [all]}}\n"
+    )
+    (tmp_path / "vars").write_text("TAG=latest\n")
+    done = adl("prefetch", "-f", str(file), "--env-file", str(tmp_path / "vars"), "--profile", "all")
+    assert (done.code, done.out.splitlines()) == (0, [f"{names.box}:latest", f"{names.multi}:latest"])
+    assert f"{file}: services.b is built, and names no image" in done.err
+
+
+def test_a_lock_pins_what_names_led_to(
+    adl: Adl, fault_registry: FakeRegistry, root: Path, tmp_path: Path
+) -> None:
+    """Until it is written anew, which says what that costs; the image has its name, and not a digest."""
+    shared, old, new = (layer({name: noise(size)}) for name, size in (("s", 1000), ("o", 2000), ("n", 3000)))
+    fault_registry.add("app", "latest", image(shared, old))
+    name, lock = f"{fault_registry.address}/app", tmp_path / "images.lock"
+    assert adl("prefetch", "-q", "--lock", str(lock), name).code == 0
+    first, before = lock.read_text(), inspected(adl, name)
+    later = image(shared, new)
+    fault_registry.add("app", "latest", later)
+
+    told = adl("prefetch", "--dry-run", "--lock", str(lock), name).err
+    assert f" is now {later.top.digest.hex[:12]}, " in told
+    assert f"{lock}: 1 image changed, {len(new.raw) / 1000:.3g}kB of new layers" in told
+    assert lock.read_text() == first
+    assert adl("prefetch", "-q", name).code == 0
+    assert inspected(adl, name) != before
+
+    fault_registry.forget()
+    done = adl("prefetch", "--locked", str(lock))
+    assert (done.code, done.out) == (0, f"{name}:latest\n")
+    assert inspected(adl, name) == before
+    assert not fault_registry.asked("HEAD", "/manifests/latest")
+    refused = adl("prefetch", "--locked", str(lock), name, "alpine")
+    assert refused.code == 125
+    assert f"{lock} does not have alpine:latest; --lock {lock} adds it" in refused.err
+
+    assert adl("prefetch", "-q", "--lock", str(lock), name).code == 0
+    assert lock.read_text() != first
+    failed = adl("prefetch", "-q", "--lock", str(lock), name, f"{fault_registry.address}/nothing")
+    assert failed.code == 1
+    assert f"{lock} is not written, for not all images could be had" in failed.err
+
+
+def inspected(adl: Adl, name: str) -> str:
+    """What a name leads to here."""
+    return adl("inspect", "-f", "{{.Id}}", name).out
+
+
+def test_nodes_can_be_told_instead(adl: Adl, names: Names, root: Path, tmp_path: Path) -> None:
+    """As manifests for Kubernetes and files for containerd, at digests; nothing is brought here."""
+    done = adl("prefetch", "--emit", "daemonset", names.box)
+    (pod,) = list(yaml.safe_load_all(done.out))
+    images = [one["image"] for one in pod["spec"]["template"]["spec"]["initContainers"]]
+    assert [one.split("@sha256:")[0] for one in images[1:]] == [names.box]
+    hosts = tmp_path / "hosts"
+    words = ("--emit", "containerd-hosts", "--mirror", "http://10.0.0.1:5000", "-o", str(hosts))
+    assert adl("prefetch", *words, names.box, names.other).code == 0
+    (file,) = hosts.glob("*/hosts.toml")
+    assert '[host."http://10.0.0.1:5000"]' in file.read_text()
+    assert not root.exists()
 
 
 @pytest.mark.parametrize("words", [[], ["-q"], ["--dry-run"]], ids=["", "quiet", "dry-run"])
@@ -86,17 +154,28 @@ def test_the_report_can_be_printed(adl: Adl, names: Names) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "invalid value for --file: there is nothing to prefetch: give names, or a file with names"),
+        (
+            [],
+            "invalid value for --file: there is nothing to prefetch: no names are given, nor are some in a file",
+        ),
         (["Alpine"], "invalid reference format: 'Alpine': the repository name 'Alpine' must be lower case"),
         (
             ["-f", "/nothing"],
-            "invalid value for --file: '/nothing' cannot be read: No such file or directory",
+            "/nothing: No such file or directory",
         ),
         (["--format", "yaml", "x"], "invalid value for --format: 'yaml' is not json"),
         (
             ["--report", "/nothing/x", "x"],
             "invalid value for --report: '/nothing/x' cannot be written: its directory",
         ),
+        (
+            ["--lock", "a", "--locked", "b", "x"],
+            "invalid value for --locked: it takes a lock as it is, and --lock",
+        ),
+        (["--locked", "/nothing"], "invalid value for --locked: '/nothing' cannot be read: No such file"),
+        (["--emit", "helm", "x"], "invalid value for --emit: 'helm' is none of daemonset, kruise, "),
+        (["--emit", "containerd-hosts", "x"], "invalid value for --emit: containerd-hosts needs --mirror, "),
+        (["--build-arg", "=", "x"], "invalid value for --build-arg: '=' is not NAME=VALUE"),
         (["--max-pulls", "-1", "x"], "Invalid value for '--max-pulls': "),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
