@@ -110,7 +110,7 @@ def _read(number: int) -> bytes:
 def forks(env: Mapping[str, str], *cage: str) -> Iterator[Forks]:
     """Start that process, or have a program start it that takes rights away."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
+    with theirs:
         process = subprocess.Popen(
             [*cage, sys.executable, "-m", "tests.fakes.forks", str(theirs.fileno())],
             cwd=_REPOSITORY,
@@ -119,11 +119,12 @@ def forks(env: Mapping[str, str], *cage: str) -> Iterator[Forks]:
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         )
-        theirs.close()
-        SERVERS.add(process.pid)
-        yield Forks(ours)
-    process.wait()
-    SERVERS.discard(process.pid)
+    SERVERS.add(process.pid)
+    try:
+        with process, ours:
+            yield Forks(ours)
+    finally:
+        SERVERS.discard(process.pid)
 
 
 # --- in that process -----------------------------------------------------------------------
