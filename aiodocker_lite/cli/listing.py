@@ -96,9 +96,8 @@ def port(
 ) -> int:
     """Show which ports of a container are ports of this machine."""
     container = run_engine(context, lambda engine: engine.container(name))
-    found = (
-        sorted(container.ports, key=lambda port: (port.container, port.protocol)) if container.running else []
-    )
+    ports = container.ports if container.state.running else ()
+    found = sorted(ports, key=lambda port: (port.container, port.protocol))
     if private is None:
         for port in found:
             typer.echo(f"{port.inside} -> {port.outside}")

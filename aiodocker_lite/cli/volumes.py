@@ -50,12 +50,8 @@ def volume(
         case "prune" if not given:
             return _prune(context, force=force)
         case "ls" | "list" | "create" | "inspect" | "rm" | "remove" | "prune":
-            wanted = {
-                "create": "one name",
-                "inspect": "at least one name",
-                "rm": "at least one name",
-                "remove": "at least one name",
-            }.get(action, "no name")
+            some = {"create": "at most one name", "inspect": "names", "rm": "names", "remove": "names"}
+            wanted = some.get(action, "no name")
             raise InvalidOption("VOLUME", f"'volume {action}' takes {wanted}")
         case _:
             raise InvalidOption("volume", f"'{action}' is none of ls, create, inspect, rm and prune")
