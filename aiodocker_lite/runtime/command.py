@@ -7,7 +7,7 @@ import os
 import stat
 
 from aiodocker_lite import syscalls
-from aiodocker_lite.runtime.inside import directory_inside
+from aiodocker_lite.runtime.inside import directory_inside, open_inside
 from aiodocker_lite.runtime.report import Failed, step
 
 TYPE_CHECKING = False  # `typing` is slow to import
@@ -19,6 +19,15 @@ _UNUSABLE = (
     errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOEXEC, errno.E2BIG, errno.ELOOP, errno.ETXTBSY, errno.EINVAL,
     errno.ELIBBAD, errno.ENAMETOOLONG,
 )  # fmt: skip
+
+
+def need_directory(root: int, path: str, command: str) -> None:
+    """For one more command nobody makes its working directory. Raises Failed, as if that could not be executed."""
+    try:
+        os.close(open_inside(root, path, os.O_PATH | os.O_DIRECTORY))
+    except OSError as error:
+        reason = f'chdir to cwd ("{path}"): {os.strerror(error.errno or 0).lower()}'
+        raise Failed("command-not-executable", command=command, reason=reason) from error
 
 
 def go_to(root: int, path: str) -> None:

@@ -194,8 +194,10 @@ def _become_container(
             console.show_as_console(root, terminal)
     user = _ask_for_user(root, engine, process["user"].get("username", ""))
     environment = command.environment_of(process["env"], user["home"])
-    command.go_to(root, process["cwd"])
     arguments = process["args"]
+    if "target" in job:
+        command.need_directory(root, process["cwd"], arguments[0])
+    command.go_to(root, process["cwd"])
     if job["rung"] == "none":
         files, arguments, environment = lesser.outside_command(root, arguments, environment)
     else:

@@ -49,6 +49,8 @@ def test_what_cannot_be_executed_leaves_nothing(box: Adl) -> None:
         (["c", "nothing"], 127, 'exec: "nothing": executable file not found'),
         (["c", "/etc/note"], 126, 'exec: "/etc/note": permission denied'),
         (["-u", "nobody-here", "c", "true"], 125, "unable to find user nobody-here"),
+        (["-w", "/none", "c", "true"], 126, 'exec: "true": chdir to cwd ("/none"): no such file or directory'),
+        (["-w", "/etc/note", "c", "true"], 126, 'exec: "true": chdir to cwd ("/etc/note"): not a directory'),
         (["-w", "here", "c", "true"], 125, "invalid value for --workdir"),
         (["-it", "c", "true"], 125, "the input device is not a TTY"),
         (["other", "true"], 1, "No such container: other"),
@@ -57,7 +59,7 @@ def test_what_cannot_be_executed_leaves_nothing(box: Adl) -> None:
         done = box("exec", *words)
         assert (done.code, done.out) == (code, "")
         assert done.sentence.startswith(sentence)
-    assert box("exec", "c", "sh", "-c", "grep -l Z.*zombie /proc/[0-9]*/status").out == ""
+    assert box("exec", "c", "sh", "-c", "grep -l Z.*zombie /proc/[0-9]*/status; echo /non*").out == "/non*\n"
 
 
 def test_a_detached_command_goes_on_by_itself(box: Adl) -> None:
