@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiodocker_lite import events
-from aiodocker_lite.errors import ContainerNotRunning, InvalidOption, NetworkFailed
-from aiodocker_lite.events import Progress
+from aiodocker_lite.errors import ContainerNotRunning, InvalidOption
 from aiodocker_lite.network.connection import Connection, Namespace
 from aiodocker_lite.network.mode import Mode
 from aiodocker_lite.runtime.ladder import Ladder
@@ -89,15 +87,11 @@ def plan_network(container: Container, hostname: str, store: Store, ladder: Ladd
     return Wiring(container, hostname, mode, namespaces, is_of_user, notes, way, other)
 
 
-async def sweep_networks(store: Store, progress: Progress) -> None:
-    """Take back what containers of killed engines have left of theirs."""
+async def sweep_networks(store: Store) -> None:
+    """Take back what containers of killed engines have left of theirs. Raises NetworkFailed, StoreUnwritable."""
     place = store.paths.root / "networks"
     if not place.exists():
         return
     from aiodocker_lite.network import cni
 
-    alive = {container.id for container in store.containers.all() if container.running}
-    try:
-        await cni.sweep(place, alive.__contains__)
-    except NetworkFailed as error:  # not the fault of this container, and tried again by the next
-        progress(events.Notice(f"Warning: what a container has left of its network stays: {error}"))
+    await cni.sweep(place, store.containers.kept_from_running)

@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 from anyio import to_thread
 
+from aiodocker_lite.connect import sweep_networks
 from aiodocker_lite.errors import ContainerNotRunning, ContainerRunning, NoLog, NoSuchContainer
 from aiodocker_lite.options import known_signal, signal_number
 from aiodocker_lite.runtime.pids import hears, opened, send
@@ -84,7 +85,15 @@ async def stop(container: Container, *, signal: str | None = None, grace: int | 
 
 
 async def remove(container: Container, store: Store, *, force: bool) -> None:
-    """Remove a container, with `force` also one that runs. Raises ContainerRunning, NoSuchContainer."""
+    """Remove a container, with `force` also one that runs.
+
+    What killed ones have left of their networks goes too. Raises ContainerRunning, NoSuchContainer, NetworkFailed.
+    """
+    await _remove(container, store, force=force)
+    await sweep_networks(store)
+
+
+async def _remove(container: Container, store: Store, *, force: bool) -> None:
     while True:
         if force and container.running:
             await stop(container, grace=0)

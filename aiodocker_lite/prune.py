@@ -10,8 +10,9 @@ from typing import Literal, TypeVar
 
 from anyio import to_thread
 
+from aiodocker_lite.connect import sweep_networks
 from aiodocker_lite.digest import Digest
-from aiodocker_lite.errors import ContainerRunning, NoSuchContainer
+from aiodocker_lite.errors import ContainerRunning, NetworkFailed, NoSuchContainer
 from aiodocker_lite.reference import Reference
 from aiodocker_lite.store import Store
 from aiodocker_lite.store.trees import remove_tree
@@ -34,6 +35,8 @@ class Pruned:
     reclaimed: int
     unreadable: tuple[str, ...]
     """Damaged images of which nobody knows what they need: while there are any, no image is deleted."""
+    network_error: str = ""
+    """Why what killed containers have left of their networks stays, if it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,15 @@ async def prune(
     """
     store.create()
     containers: tuple[str, ...] = ()
-    freed = 0
+    freed, network_error = 0, ""
     if only != "images":
         containers, freed = await to_thread.run_sync(_prune_containers, store)
+        try:
+            await sweep_networks(store)
+        except NetworkFailed as error:
+            network_error = str(error)
     if only == "containers":
-        return Pruned(containers, (), (), (), freed, ())
+        return Pruned(containers, (), (), (), freed, (), network_error)
     for path in await store.containers.leftovers():
         freed += await to_thread.run_sync(_remove, path)
     sizes = await to_thread.run_sync(content_sizes, store.paths, store.layers)
@@ -86,7 +93,13 @@ async def prune(
         partial, more = await to_thread.run_sync(_prune_parts, store, partial_older_than, partial_max)
     unreadable = tuple(image.name for image in store.images.all() if not image.config.raw)
     return Pruned(
-        containers, tuple(untagged), tuple(dict.fromkeys(deleted)), partial, freed + more, unreadable
+        containers,
+        tuple(untagged),
+        tuple(dict.fromkeys(deleted)),
+        partial,
+        freed + more,
+        unreadable,
+        network_error,
     )
 
 

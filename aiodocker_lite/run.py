@@ -19,7 +19,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from aiodocker_lite import events
 from aiodocker_lite.bundle import build_spec, chosen_hostname, merge_command
 from aiodocker_lite.connect import plan_network, sweep_networks
-from aiodocker_lite.errors import IsolationUnavailable, NoSuchImage, StoreError
+from aiodocker_lite.errors import IsolationUnavailable, NetworkFailed, NoSuchImage, StoreError
 from aiodocker_lite.events import Progress
 from aiodocker_lite.exec import Bundle, execute, set_size, write_bundle
 from aiodocker_lite.image import Image
@@ -183,7 +183,13 @@ async def resume(
     )
     set_size(spec["process"], streams)
     backend = await find_backend(options.runtime)
-    await sweep_networks(store, progress)
+    try:
+        await sweep_networks(store)
+    except (
+        NetworkFailed,
+        StoreError,
+    ) as error:  # not the fault of this container, and tried again by the next
+        progress(events.Notice(f"Warning: what a container has left of its network stays: {error}"))
     async with (
         AsyncExitStack() as network,
         launch(

@@ -70,6 +70,8 @@ def prune(
     ]
     _section("Deleted Images:", images)
     _section("Deleted Partial Downloads:", list(map(str, pruned.partial)))
+    if pruned.network_error:
+        exits.say(f"what a container has left of its network stays: {pruned.network_error}")
     for name in pruned.unreadable:
         exits.say(
             f"image {name} is damaged, and what it needs is not known, so nothing of images was deleted; "

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ async def connected(
 ) -> AsyncIterator[Connection]:
     """Connect while the block runs. Raises NetworkFailed."""
     note = namespace.place / f"{namespace.id}.json"
+    await _take_back(note)  # it was killed, and is started again
     # Rules of a firewall hold no port: somebody else could listen on it, and hear nothing.
     with held_ports(ports) as chosen:
         mappings = {"portMappings": [_mapping(port) for port in chosen]}
@@ -78,11 +79,12 @@ async def connected(
                 await _take_back(note)
 
 
-async def sweep(place: Path, is_alive: Callable[[str], bool]) -> None:
-    """Take back what belongs to no container that lives. Raises NetworkFailed."""
+async def sweep(place: Path, kept_from_running: Callable[[str], AbstractContextManager[bool]]) -> None:
+    """Take back what belongs to no container that lives; while it is, that is kept from it. Raises NetworkFailed."""
     for note in await to_thread.run_sync(lambda: list(place.glob("*.json"))):
-        if not is_alive(note.stem):
-            await _take_back(note)
+        with kept_from_running(note.stem) as is_dead:
+            if is_dead:
+                await _take_back(note)
 
 
 async def _let_through() -> None:

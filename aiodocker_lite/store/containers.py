@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ from aiodocker_lite.store.durable import store_errors, write_durably
 from aiodocker_lite.store.locks import hold, take_unless_held
 from aiodocker_lite.store.names import checked_name, free_name
 from aiodocker_lite.store.paths import Paths
-from aiodocker_lite.store.state import State, overwrite, stored_state, write_state
+from aiodocker_lite.store.state import ALIVE, State, overwrite, stored_state, write_state
 from aiodocker_lite.store.trees import remove_tree
 
 _NO_CODE = b"   \n"
@@ -121,6 +121,21 @@ class Containers:
                 os.close(fd)
                 raise NoSuchContainer(container.name)
         return fd
+
+    @contextmanager
+    def kept_from_running(self, identity: str) -> Iterator[bool]:
+        """Whether the container of this ID does not run, nor begins to while the block runs. Raises StoreUnwritable."""
+        path = self._paths.containers / identity / ALIVE
+        with store_errors(path):
+            try:
+                fd = take_unless_held(path)
+            except FileNotFoundError:  # it is gone, and comes never again
+                fd = -1
+        try:
+            yield fd is not None
+        finally:
+            if fd is not None and fd >= 0:
+                os.close(fd)
 
     @asynccontextmanager
     async def alive(self, container: Container, lock: int) -> AsyncIterator[None]:

@@ -49,7 +49,11 @@ def test_what_cannot_be_executed_leaves_nothing(box: Adl) -> None:
         (["c", "nothing"], 127, 'exec: "nothing": executable file not found'),
         (["c", "/etc/note"], 126, 'exec: "/etc/note": permission denied'),
         (["-u", "nobody-here", "c", "true"], 125, "unable to find user nobody-here"),
-        (["-w", "/none", "c", "true"], 126, 'exec: "true": chdir to cwd ("/none"): no such file or directory'),
+        (
+            ["-w", "/none", "c", "true"],
+            126,
+            'exec: "true": chdir to cwd ("/none"): no such file or directory',
+        ),
         (["-w", "/etc/note", "c", "true"], 126, 'exec: "true": chdir to cwd ("/etc/note"): not a directory'),
         (["-w", "here", "c", "true"], 125, "invalid value for --workdir"),
         (["-it", "c", "true"], 125, "the input device is not a TTY"),

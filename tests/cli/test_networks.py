@@ -160,11 +160,14 @@ def curl(url: str) -> str:
 
 
 @pytest.mark.root
-def test_what_a_killed_engine_left_goes_with_the_next_run(
-    here: Adl, names: Names, root: Path, tmp_path: Path
+@pytest.mark.parametrize("next", ["run", "prune", "rm", "start"])
+def test_what_a_killed_engine_left_goes_with_the_next_command(
+    here: Adl, names: Names, root: Path, tmp_path: Path, next: str
 ) -> None:
     """Its address and its rules, though nobody was there to take them back."""
-    words = command(root, "run", "--rm", "-q", "-p", "80", names.box, "sh", "-c", "echo up; exec sleep 1000")
+    words = command(
+        root, "run", "--name", "c", "-q", "-p", "80", names.box, "sh", "-c", "echo up; exec sleep 1000"
+    )
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment(tmp_path)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
@@ -176,7 +179,11 @@ def test_what_a_killed_engine_left_goes_with_the_next_run(
     assert identity in rules()
     while here("ps", "-q").out:
         time.sleep(0.01)
-    assert here("run", "--rm", "-q", names.box, "true").code == 0
+    by = {"run": ["--rm", "-q", names.box, "true"], "prune": ["-f"], "rm": ["c"], "start": ["c"]}
+    done = here(next, *by[next])
+    assert (done.code, done.err) == (0, "")
+    if next == "start":  # and is made once more
+        assert here("stop", "-t", "0", "c").code == 0
     assert identity not in rules()
     assert list((root / "networks").iterdir()) == []
 
