@@ -82,25 +82,37 @@ def host_side(path: str) -> Side:
     return Side("", os.path.join(os.getcwd(), path) if path else path)  # noqa: PTH109, PTH118 - keeps a last /.
 
 
-def copy(source: Side, target: Side, *, follow: bool = False, archive: bool = False) -> None:
+def copy(source: Side, target: Side, *, follow: bool = False, archive: bool = False) -> list[str]:
     """Copy a file or directory, with docker's rules for where it goes; blocking.
 
-    With `follow`, a link is what it leads to; with `archive`, users and groups are kept. Raises NotInContainer.
+    With `follow`, a link is what it leads to; with `archive`, users and groups are kept. Returns sentences about
+    what did not become what it was. Raises NotInContainer.
     """
     found = _look(source, follow=follow)
     if found["kind"] is None:
         raise source.refuse("no such file or directory")
+    if found["kind"] == "device" and target.root is None:
+        raise source.refuse("could not find the file: it is a device, and these stay in the container")
     real = found["real"]
+    refused: NotInContainer | None = None
+    changed: list[str] = []
     directory, name = _place(source, found["kind"] == "directory", target)
     reads = {"do": "read", "path": real, "name": name, "root": source.root}
     with _process(reads, None, subprocess.PIPE) as reader:
         assert reader.stdout is not None
         try:
-            _write(target, directory, reader.stdout, archive=archive)
+            changed = _write(target, directory, reader.stdout, archive=archive)
+        except NotInContainer as error:
+            refused = error
         finally:
             reader.stdout.close()
             said = reader.communicate()[1]
-    _check(reader, said, source)
+    # Whose end was the reason for the other's: who cannot write any more dies of a signal.
+    if refused is None or reader.returncode > 0:
+        _check(reader, said, source)
+    if refused is not None:
+        raise refused
+    return changed
 
 
 def read_out(source: Side, into: IO[bytes], *, follow: bool = False) -> None:
@@ -128,7 +140,7 @@ def _place(source: Side, is_directory: bool, target: Side) -> tuple[str, str]:
     there = _look(target, follow=True)["kind"]
     if there == "directory":
         return wanted, "." if is_directory and is_content else _base(source.path)
-    if there == "file" and is_directory:
+    if there not in (None, "directory") and is_directory:
         raise target.refuse("it is a file, and cannot be replaced by a directory")
     if wanted.endswith(("/", "/.")) and not (is_directory and there is None):
         raise target.refuse("it is no directory")
@@ -153,7 +165,7 @@ def _look(side: Side, *, follow: bool) -> dict[str, Any]:
     return found
 
 
-def _write(target: Side, directory: str, source: IO[bytes], *, archive: bool) -> None:
+def _write(target: Side, directory: str, source: IO[bytes], *, archive: bool) -> list[str]:
     inside = target.root is not None
     root = target.root if inside else {"maps": _own_map(), "directory": directory}
     job = {
@@ -163,9 +175,11 @@ def _write(target: Side, directory: str, source: IO[bytes], *, archive: bool) ->
         "keeps_owners": archive and (inside or os.geteuid() == 0),
         "keeps_devices": inside,
     }
-    with _process(job, source, subprocess.DEVNULL) as writer:
-        said = writer.communicate()[1]
+    with _process(job, source, subprocess.PIPE) as writer:
+        answer, said = writer.communicate()
     _check(writer, said, target)
+    changed: list[str] = json.loads(answer)
+    return changed
 
 
 def _own_map() -> subids.IdMaps | None:

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import InvalidOption
+
+_SAID_MAX = 5
 
 
 def cp(
@@ -36,7 +39,12 @@ def cp(
     async def work(engine: Engine) -> None:
         if name:
             to = sys.stdout.buffer if place == "-" else place
-            await engine.copy_from(name, path, to, follow=follow, archive=archive)
+            changed = await engine.copy_from(name, path, to, follow=follow, archive=archive)
+            more = len(changed) - _SAID_MAX
+            for sentence in changed[:_SAID_MAX]:
+                exits.say(f"Warning: {sentence}")
+            if more > 0:
+                exits.say(f"Warning: and {more} more")
         else:
             what = sys.stdin.buffer if path == "-" else path
             await engine.copy_into(other, place, what, follow=follow, archive=archive)

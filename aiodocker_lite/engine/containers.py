@@ -124,19 +124,20 @@ class Containers(Lender):
 
     async def copy_from(
         self, name: str, path: str, to: str | BinaryIO, *, follow: bool = False, archive: bool = False
-    ) -> None:
+    ) -> list[str]:
         """Copy a file or directory out of it, as `docker cp` does, or write it as a tar to an open file.
 
-        Raises NoSuchContainer, NotInContainer, StoreError.
+        Returns sentences about what did not become what it was. Raises NoSuchContainer, NotInContainer, StoreError.
         """
         from aiodocker_lite import transfer
 
         async with self._side(name, path) as side:
             if isinstance(to, str):
-                how = partial(transfer.copy, side, transfer.host_side(to), follow=follow, archive=archive)
-            else:
-                how = partial(transfer.read_out, side, to, follow=follow)
-            await to_thread.run_sync(how)
+                target = transfer.host_side(to)
+                how = partial(transfer.copy, side, target, follow=follow, archive=archive)
+                return await to_thread.run_sync(how)
+            await to_thread.run_sync(partial(transfer.read_out, side, to, follow=follow))
+            return []
 
     async def copy_into(
         self, name: str, path: str, what: str | BinaryIO, *, follow: bool = False, archive: bool = False
@@ -149,10 +150,10 @@ class Containers(Lender):
 
         async with self._side(name, path) as side:
             if isinstance(what, str):
-                how = partial(transfer.copy, transfer.host_side(what), side, follow=follow, archive=archive)
+                source = transfer.host_side(what)
+                await to_thread.run_sync(partial(transfer.copy, source, side, follow=follow, archive=archive))
             else:
-                how = partial(transfer.write_in, side, what)
-            await to_thread.run_sync(how)
+                await to_thread.run_sync(partial(transfer.write_in, side, what))
 
     @asynccontextmanager
     async def _side(self, name: str, path: str) -> AsyncIterator[Side]:

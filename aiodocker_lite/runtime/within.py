@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _KILL = 9
 _NO_NAMES = {"pwd": None, "grp": None}
+_OF_KERNEL = ("proc", "sysfs", "cgroup", "cgroup2")
+_SPECIAL = 0o6000
 
 
 def main(text: str) -> None:
@@ -34,15 +36,20 @@ def main(text: str) -> None:
     syscalls.reset_signals()
     vars(tarfile).update(_NO_NAMES)
     try:
-        if job["root"] is not None:
-            _enter(job["root"])
+        root = job["root"] or {}
+        of_kernel = _find_of_kernel(root.get("pid", "self"))
+        if root:
+            _enter(root)
         match job["do"]:
             case "look":
-                print(json.dumps(_look(job["path"], follow=job["follow"])))  # noqa: T201 - this is how it answers
+                print(json.dumps(_look(job["path"], of_kernel, follow=job["follow"])))  # noqa: T201 - this is how it answers
             case "read":
-                _read(job["path"], job["name"])
+                _read(job["path"], job["name"], of_kernel)
             case _:
-                _write(job["path"], keeps_owners=job["keeps_owners"], keeps_devices=job["keeps_devices"])
+                changed = _write(
+                    job["path"], keeps_owners=job["keeps_owners"], keeps_devices=job["keeps_devices"]
+                )
+                print(json.dumps(changed))  # noqa: T201 - as above
         sys.stdout.flush()
     except OSError as error:
         _fail(error.strerror or str(error))
@@ -58,6 +65,16 @@ def _fail(reason: str) -> None:
 
 
 # --- the way in ----------------------------------------------------------------------------
+
+
+def _find_of_kernel(pid: int | str) -> set[int]:
+    """The devices on which there are no files, though it looks so, by a process that sees them."""
+    found = set()
+    for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
+        if line.partition(" - ")[2].split()[0] in _OF_KERNEL:
+            major, minor = line.split()[2].split(":")
+            found.add(os.makedev(int(major), int(minor)))
+    return found
 
 
 def _enter(root: dict[str, Any]) -> None:
@@ -109,35 +126,61 @@ def _get_rights(maps: subids.IdMaps | None) -> None:
 # --- what is done inside -------------------------------------------------------------------
 
 
-def _look(path: str, *, follow: bool) -> dict[str, Any]:
-    """What is there: "directory", "file" or nothing, and the name by which it is known."""
+def _look(path: str, of_kernel: set[int], *, follow: bool) -> dict[str, Any]:
+    """What is there: "directory", "file", "device" or nothing, and the name by which it is known."""
     follows = follow or path.endswith(("/", "/."))
     try:
         found = os.stat(path) if follows else os.lstat(path)  # noqa: PTH116 - as the user wrote it
     except FileNotFoundError:
         return {"kind": None}
     real = os.path.realpath(path) if follow else path
-    return {"kind": "directory" if stat.S_ISDIR(found.st_mode) else "file", "real": real}
+    kind = _kind_of(found.st_mode)
+    if found.st_dev in of_kernel:
+        above = os.stat(os.path.dirname(path.removesuffix("/.").rstrip("/")) or "/")  # noqa: PTH116, PTH120 - as above
+        if kind != "directory" or above.st_dev in of_kernel:
+            raise FileNotFoundError(
+                0, "could not find the file: the kernel shows it, and it is none of the container's"
+            )
+    return {"kind": kind, "real": real}
 
 
-def _read(path: str, name: str) -> None:
+def _kind_of(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "device" if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else "file"
+
+
+def _read(path: str, name: str, of_kernel: set[int]) -> None:
     with tarfile.open(mode="w|", fileobj=sys.stdout.buffer, format=tarfile.PAX_FORMAT) as archive:
-        archive.add(path, name)
+        _add(archive, path, name, of_kernel)
 
 
-def _write(path: str, *, keeps_owners: bool, keeps_devices: bool) -> None:
-    """Unpack below this directory."""
+def _add(archive: tarfile.TarFile, path: str, name: str, of_kernel: set[int]) -> None:
+    """What the kernel shows in a directory is left out: it has no size, and can be without end."""
+    archive.add(path, name, recursive=False)
+    found = os.lstat(path)
+    if stat.S_ISDIR(found.st_mode) and found.st_dev not in of_kernel:
+        for entry in sorted(os.listdir(path)):  # noqa: PTH208 - as the user wrote it
+            _add(archive, f"{path}/{entry}", f"{name}/{entry}", of_kernel)
+
+
+def _write(path: str, *, keeps_owners: bool, keeps_devices: bool) -> list[str]:
+    """Unpack below this directory; returns what did not become what it was."""
     os.chdir(path)
+    changed = []
     with tarfile.open(mode="r|*", fileobj=sys.stdin.buffer) as archive:
         archive.extraction_filter = lambda member, _: member  # the root is the limit
         if not keeps_owners:
             vars(archive)["chown"] = lambda *_: None
         directories = []
         for member in archive:
-            if member.isdev() and not keeps_devices:
+            if (member.ischr() or member.isblk()) and not keeps_devices:
+                changed.append(f"{member.name} is a device, and was left out")
                 continue
-            if not keeps_devices:
-                member.mode &= 0o1777  # nobody gets a right on the host that way
+            if member.mode & _SPECIAL and member.isreg() and not (keeps_devices or keeps_owners):
+                changed.append(f"{member.name} is not setuid or setgid any more")
+            if not (keeps_devices or keeps_owners):
+                member.mode &= ~_SPECIAL  # whose rights it gives is not who wrote it
             _make_room(member)
             archive.extract(member, set_attrs=not member.isdir())
             if member.isdir():
@@ -150,6 +193,7 @@ def _write(path: str, *, keeps_owners: bool, keeps_devices: bool) -> None:
             archive.utime(member, name)
     while sys.stdin.buffer.read(1 << 16):  # padding
         pass
+    return changed
 
 
 def _make_room(member: tarfile.TarInfo) -> None:

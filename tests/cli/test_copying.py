@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.fakes.docker import dockerd
 
 MAKE = (
     "mkdir -p /d/sub /empty; echo one >/d/one; echo two >/d/sub/two; ln -s one /d/link; ln -s /d /way;"
+    " mkdir /odd; mkfifo /odd/fifo; cp /bin/sh /odd/suid; chmod 4755 /odd/suid;"
     " ln -s /etc/shadow /d/abs; ln -s ../../../../../../etc /d/up; echo x >'/d/a b'; chmod 640 /d/one; chown 7:8 /d/one;"
 )
 
@@ -70,6 +72,41 @@ def test_files_come_out(one: Adl, tmp_path: Path) -> None:
         done = one("cp", *words)
         assert (done.code, reason in done.sentence) == (1, True), done
     assert one("cp", "one:/a", "one:/b").code == one("cp", "a", "b").code == 125
+
+
+def test_what_is_no_file_comes_out_too(one: Adl, tmp_path: Path) -> None:
+    """Or that is said: nothing is left out, or changed, without a word."""
+    out = tmp_path / "out"
+    done = one("cp", "one:/odd", str(out))
+    assert (done.code, done.sentence) == (0, "Warning: out/suid is not setuid or setgid any more")
+    assert stat.filemode((out / "fifo").lstat().st_mode)[0] == "p"
+    assert (out / "suid").stat().st_mode & 0o7777 == 0o755
+    done = one("cp", "-a", "one:/odd/suid", str(tmp_path / "kept"))
+    kept = (tmp_path / "kept").stat()
+    assert (done.code, bool(kept.st_mode & stat.S_ISUID)) == (0, os.geteuid() == 0)
+    assert one("cp", str(out / "fifo"), "one:/odd/back").code == 0
+    assert one("cp", "/dev/null", "one:/odd/device").code == (0 if os.geteuid() == 0 else 1)
+    if os.geteuid() == 0:
+        done = one("cp", "one:/odd/device", str(out))
+        assert (done.code, "is a device" in done.sentence) == (1, True)
+        done = one("cp", "one:/odd", str(out))
+        assert (done.code, "odd/device is a device, and was left out" in done.err) == (0, True)
+        assert listing(out / "odd") == ["back", "fifo", "suid"]
+    assert "could not find the file" in one("cp", "/proc/version", "one:/odd/version").sentence
+
+
+def test_what_the_kernel_shows_is_no_file(own_box: Adl, names: Names, tmp_path: Path) -> None:
+    """As with docker: not found, and in what is copied as a whole there is an empty directory."""
+    assert own_box("run", "-dq", "--name", "one", names.box, "sleep", "1000").code == 0
+    for path in ("/proc/cpuinfo", "/proc/1", "/sys/kernel", "/sys/kernel/notes", "/dev/null"):
+        done = own_box("cp", f"one:{path}", str(tmp_path / "x"))
+        assert (done.code, f"one:{path}: could not find the file" in done.sentence) == (1, True), done
+    assert own_box("cp", "one:/proc", str(tmp_path / "x")).code == 0
+    done = own_box("cp", "one:/", str(tmp_path / "all"))
+    assert (done.code, "all/dev/full is a device, and was left out" in done.err) == (0, True)
+    for empty in ("x", "all/proc", "all/sys"):
+        assert listing(tmp_path / empty) == []
+    assert own_box("rm", "-f", "one").code == 0
 
 
 def test_files_go_in(one: Adl, tmp_path: Path) -> None:
