@@ -71,8 +71,8 @@ def exec(
         streams = Streams(stdin, output, output, size)
         async with engine.exec(name, command, options, streams=streams) as process:
             has_begun()
-            if process.terminal:
-                await attend(process.terminal, interactive=has_keys)
+            if process.terminal and not await attend(process.terminal, interactive=has_keys):
+                return 128 + signal.SIGHUP
             return await process.wait()
 
     if detach:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
+import anyio
 import typer
 
 from aiodocker_lite.cli import exits
@@ -35,10 +36,12 @@ from aiodocker_lite.reference import Reference
 from aiodocker_lite.settings import Limits
 
 if TYPE_CHECKING:
-    from aiodocker_lite.engine import Container
+    from aiodocker_lite.engine import Container, Running
 
 _DEADLY = (signal.SIGINT, signal.SIGTERM)
 _PASSED_ON = (*_DEADLY, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+_TIME_FOR_HANGUP = 3.0
+"""Seconds in which a container ends by itself whose terminal is gone."""
 _PATIENCE = 3
 """Which SIGINT or SIGTERM kills, as with docker: a command may ignore the others."""
 
@@ -135,8 +138,8 @@ def run(
                 for number in signals:
                     deliver(number)
                 try:
-                    if running.terminal:
-                        await attend(running.terminal, interactive=interactive)
+                    if running.terminal and not await attend(running.terminal, interactive=interactive):
+                        return await _hang_up(running)
                     return await running.wait()
                 finally:
                     to_container = _ignore  # it has ended, and its exit code shall be ours
@@ -176,6 +179,15 @@ def run(
         limits=Limits.parse(limit or ()),
         discard_blobs=discard_blobs,
     )
+
+
+async def _hang_up(running: Running) -> int:
+    """Nobody can get back to it: its terminal goes as ours went, and if it goes on without, it is stopped."""
+    if running.terminal:
+        running.terminal.close()
+    with anyio.move_on_after(_TIME_FOR_HANGUP):
+        return await running.wait()
+    return await running.stop()
 
 
 def _ignore(number: int) -> bool:

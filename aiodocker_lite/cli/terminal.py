@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import signal
 import sys
 import termios
@@ -42,21 +44,56 @@ def size_here() -> Size | None:
     return None
 
 
-async def attend(terminal: Terminal, *, interactive: bool) -> None:
-    """Show what the container shows until nothing there can show any more; keys are passed on raw."""
+async def attend(terminal: Terminal, *, interactive: bool) -> bool:
+    """Show what the container shows until nothing there can show any more; keys are passed on raw.
+
+    Returns False if it is this process's own terminal that is gone: its window was closed, its connection cut.
+    """
+    is_gone = False
     with _raw(0) if interactive else nullcontext():
         async with anyio.create_task_group() as tasks:
+
+            async def end_with_ours() -> None:
+                nonlocal is_gone
+                await _hung_up(*((0, 1) if interactive else (1,)))
+                is_gone = True
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(end_with_ours)
             tasks.start_soon(_follow_size, terminal)
             if interactive:
                 tasks.start_soon(_type, terminal)
-            with suppress(anyio.EndOfStream):
+            try:
                 while True:
                     await to_thread.run_sync(_show, await terminal.receive())
-            tasks.cancel_scope.cancel()
+            except anyio.EndOfStream:
+                tasks.cancel_scope.cancel()
+            except OSError as error:
+                if error.errno != errno.EIO:  # else it is gone, and somebody waits for that
+                    raise
+    return not is_gone
+
+
+async def _hung_up(*fds: int) -> None:
+    """Wait until one of these is a terminal no more."""
+    with select.epoll() as hangups:
+        for fd in filter(os.isatty, fds):
+            hangups.register(fd, 0)  # whatever is asked for, hang-ups are told
+        await anyio.wait_readable(hangups.fileno())
+
+
+@contextmanager
+def _gone_is_no_error() -> Iterator[None]:
+    """Who uses a terminal that is gone gets EIO."""
+    try:
+        yield
+    except (OSError, termios.error) as error:
+        if error.args[0] != errno.EIO:
+            raise
 
 
 async def _type(terminal: Terminal) -> None:
-    with suppress(anyio.BrokenResourceError):
+    with suppress(anyio.BrokenResourceError), _gone_is_no_error():
         while True:
             await anyio.wait_readable(0)
             keys = os.read(0, 4096)
@@ -88,4 +125,5 @@ def _raw(fd: int) -> Iterator[None]:
         tty.setraw(fd, termios.TCSADRAIN)
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        with _gone_is_no_error():
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aiodocker_lite.prune import Pruned as Pruned
     from aiodocker_lite.prune import Room as Room
     from aiodocker_lite.remove import Removed as Removed
-    from aiodocker_lite.run import Running
+    from aiodocker_lite.run import Running as Running
     from aiodocker_lite.runtime.ladder import Ladder
     from aiodocker_lite.runtime.usage import Process as Process
     from aiodocker_lite.runtime.usage import Usage as Usage

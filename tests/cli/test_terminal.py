@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -84,6 +85,40 @@ def test_a_signal_leaves_the_terminal_as_it_was(typed: In, names: Names, tmp_pat
     child.sendline("here")
     child.expect("here")
     assert is_as_it_was(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("exec sh", 0),
+        ("trap 'exit 9' HUP; echo ready '# '; while :; do sleep 0.1; done", 9),
+        ("trap '' HUP; trap 'exit 8' TERM; echo ready '# '; while :; do sleep 0.1; done", 8),
+    ],
+    ids=["shell", "hears", "goes on"],
+)
+def test_a_container_goes_with_its_window(
+    own_box: Adl, names: Names, root: Path, script: str, code: int
+) -> None:
+    """It hears a hang-up, is stopped if it goes on, and how it ended is known; nobody is left behind."""
+    ours, theirs = os.openpty()
+    words = command(root, "run", "-it", "-q", "--name", "c", names.box, "sh", "-c", script)
+    with subprocess.Popen(
+        words,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(root.parent),
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while b"# " not in seen:
+            seen += os.read(ours, 100)
+        os.close(ours)
+        assert process.wait(20) == code
+    status = own_box("ps", "-a", "--format", "{{.Status}}").out
+    assert status.startswith(f"Exited ({code}) ")
+    assert own_box("rm", "c").code == 0
 
 
 def test_a_terminal_needs_none_here(box: Adl, names: Names) -> None:
