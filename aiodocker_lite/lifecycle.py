@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from signal import SIGKILL
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from signal import SIGCONT, SIGKILL
 
 import anyio
 import anyio.lowlevel
@@ -29,6 +30,9 @@ from aiodocker_lite.store.usage import tree_size
 from aiodocker_lite.store.watch import watching
 
 _GRACE = 10
+_TIME_TO_NOTICE = 1.0
+_TIME_TO_END = 10.0
+"""Seconds; a monitor may have a large container to remove, which is what `--rm` wants."""
 
 
 async def wait(container: Container) -> int:
@@ -79,9 +83,36 @@ async def stop(container: Container, *, signal: str | None = None, grace: int | 
             if grace != 0 and hears(state.pid, number):
                 send(pidfd, number)
                 with anyio.move_on_after(grace if grace > 0 else float("inf")):
-                    return await wait(container)
+                    return await _told_of_end(container, state, pidfd)
             send(pidfd, SIGKILL)
+            return await _told_of_end(container, state, pidfd)
         return await wait(container)
+
+
+async def _told_of_end(container: Container, state: State, pidfd: int) -> int:
+    """Wait for its end, and see to it that who watches over it notices; returns its exit code."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_waken_engine, state, pidfd)
+        code = await wait(container)
+        tasks.cancel_scope.cancel()
+    return code
+
+
+async def _waken_engine(state: State, pidfd: int) -> None:
+    """Once a container's process has ended, its engine is to say so: one that is stopped goes on.
+
+    A monitor that does not is killed; other processes than monitors may do more than this.
+    """
+    from aiodocker_lite.monitor import MONITOR
+
+    await anyio.wait_readable(pidfd)
+    await anyio.sleep(_TIME_TO_NOTICE)
+    with opened(state.engine, state.engine_ticks) as engine, suppress(FileNotFoundError):
+        if engine is not None:
+            send(engine, SIGCONT)
+            await anyio.sleep(_TIME_TO_END)
+            if Path(f"/proc/{state.engine}/comm").read_text() == f"{MONITOR}\n":
+                send(engine, SIGKILL)
 
 
 async def remove(container: Container, store: Store, *, force: bool) -> None:
@@ -139,6 +170,8 @@ async def logs(
     `since` and `until` are moments as log lines have them. Raises NoLog, StoreUnreadable.
     """
     if not log_path(container.path).exists():
+        if container.state.status == "created":  # it has not begun, and what it wrote is nothing
+            return
         raise NoLog(container.name)
 
     async def tell() -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Tell = Callable[[EngineError | None], None]
 
+MONITOR = "adl-monitor"
+"""What it is called in lists of processes."""
 _PACKAGE_PARENT = str(Path(__file__).parents[1])
 # The fork comes first, while there is little to copy.
 _START = (
@@ -49,20 +51,25 @@ async def detach(container: Container, lock: int) -> None:
     """
     told, tells = os.pipe()
     try:
-        try:
-            await _spawn(container, lock, tells)
-        finally:
-            os.close(tells)
-        answer = await _read(told)
+        # Not a pipe: nobody ends because we have.
+        with os.fdopen(os.memfd_create("stderr"), "rb") as said:
+            try:
+                await _spawn(container, lock, tells, said.fileno())
+            finally:
+                os.close(tells)
+            answer = await _read(told)
+            said.seek(0)
+            lines = [] if answer else said.read().decode(errors="replace").split("\n")
     finally:
         os.close(told)
     if not answer:
-        raise SetupFailed("starting its monitor", "that ended early")
+        last = next(filter(None, map(str.strip, reversed(lines))), "it was killed, or had no words left")
+        raise SetupFailed("starting its monitor", f"that ended early: {last}")
     if (message := json.loads(answer)) is not None:
         raise from_message(message)
 
 
-async def _spawn(container: Container, lock: int, tells: int) -> None:
+async def _spawn(container: Container, lock: int, tells: int, stderr: int) -> None:
     arguments = (_PACKAGE_PARENT, str(container.path.parents[1]), container.id, str(lock), str(tells))
     command = [os.path.abspath(sys.executable), "-I", "-c", _START, *arguments]  # noqa: PTH100 - not its target
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
@@ -71,7 +78,7 @@ async def _spawn(container: Container, lock: int, tells: int) -> None:
         command,
         stdin=null,
         stdout=null,
-        stderr=null,
+        stderr=stderr,
         cwd="/",
         env=environment,
         start_new_session=True,
@@ -96,7 +103,7 @@ async def _read(fd: int) -> bytes:
 
 def main(root: str, identity: str, lock: str, tells: str) -> NoReturn:
     """Run a container of the store at `root` to its end; the starter hears when it has begun, or why not."""
-    Path("/proc/self/comm").write_text("adl-monitor")
+    Path("/proc/self/comm").write_text(MONITOR)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.set_inheritable(int(lock), False)
     os.set_inheritable(int(tells), False)
@@ -109,6 +116,9 @@ def _tell(fd: int, error: EngineError | None) -> None:
     with suppress(BrokenPipeError):  # the starter was killed, and that is all the same to us
         os.write(fd, content)
     os.close(fd)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)  # nobody reads it from now on
+    os.close(null)
 
 
 async def _monitor(root: Path, identity: str, lock: int, tell: Tell) -> None:

@@ -208,7 +208,8 @@ async def resume(
         bundle = Bundle(ladder.rung, plan.root, spec)
         with _kept(container, "runs", progress):
             write_bundle(container, bundle)
-            store.containers.write_running(container, process.pid, start_ticks(process.pid))
+            began, ours = start_ticks(process.pid), start_ticks(os.getpid())
+            store.containers.write_running(container, process.pid, began, ours)
         yield Running(container, process, bundle)
         oom_killed = was_out_of_memory(spec)  # while its group is there
     if process.returncode is not None:

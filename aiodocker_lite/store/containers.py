@@ -175,10 +175,12 @@ class Containers:
             overwrite(container.alive, _NO_CODE)
         write_state(container.path, State())
 
-    def write_running(self, container: Container, pid: int, start_ticks: int) -> None:
-        """Keep that it runs, as this process. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
+    def write_running(self, container: Container, pid: int, start_ticks: int, our_ticks: int) -> None:
+        """Keep that it runs, as that process, for this one. The caller holds its lock. Raises DiskFull, StoreUnwritable."""
         restarts = stored_state(container.path).restarts
-        write_state(container.path, State("running", pid, start_ticks, started=_now(), restarts=restarts))
+        engine = os.getpid()
+        state = State("running", pid, start_ticks, engine, our_ticks, started=_now(), restarts=restarts)
+        write_state(container.path, state)
 
     def write_restarting(self, container: Container) -> None:
         """Keep that it is about to be started again. The caller holds its lock. Raises DiskFull, StoreUnwritable."""

@@ -10,6 +10,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -35,8 +36,13 @@ class State:
     """The first process of the container, by its number on the host; 0 if there is none."""
     start_ticks: int = 0
     """When that began, in field 22 of /proc/PID/stat: numbers are used again, and this is not."""
+    engine: int = 0
+    """The process that it belongs to, by its number; 0 if that is not known."""
+    engine_ticks: int = 0
+    """When that began."""
     started: str = ""
     finished: str = ""
+    """Of one that was killed with its engine: when somebody found that out."""
     exit_code: int | None = None
     oom_killed: bool = False
     """One of its processes, at least, for its limit of memory."""
@@ -62,8 +68,20 @@ def read_state(container: Path) -> State:
     state = stored_state(container)
     if alive or not (state.running or state.restarting):
         return state
-    code = _KILLED if state.running else state.exit_code
-    return replace(state, status="exited", pid=0, start_ticks=0, exit_code=code)
+    if state.running:
+        state = replace(state, exit_code=_KILLED, finished=_found_ended(container))
+    return replace(state, status="exited", pid=0, start_ticks=0)
+
+
+def _found_ended(container: Path) -> str:
+    """When it was first seen that nobody runs it: since then its lock is younger than its state."""
+    try:
+        lock, state = container / ALIVE, container / _STATE
+        if lock.stat().st_mtime_ns <= state.stat().st_mtime_ns:
+            os.utime(lock)
+        return datetime.fromtimestamp(lock.stat().st_mtime, UTC).isoformat()
+    except OSError:  # it is removed at this moment, or may only be read
+        return ""
 
 
 def stored_state(container: Path) -> State:
@@ -85,6 +103,8 @@ def write_state(container: Path, state: State) -> None:
         "status": state.status,
         "pid": state.pid,
         "startTicks": state.start_ticks,
+        "engine": state.engine,
+        "engineTicks": state.engine_ticks,
         "started": state.started,
         "finished": state.finished,
         "exitCode": state.exit_code,
@@ -128,8 +148,11 @@ def _parse(found: dict[str, object]) -> State:
             "error": str(error),
         }:
             starved = found.get("oomKilled") is True
-            restarts = found.get("restarts")
-            count = restarts if isinstance(restarts, int) else 0
-            return State(status, pid, ticks, started, finished, code, starved, count, error)
+            engine, since, count = (_number(found.get(key)) for key in ("engine", "engineTicks", "restarts"))
+            return State(status, pid, ticks, engine, since, started, finished, code, starved, count, error)
         case _:
             raise ValueError("it is no state")
+
+
+def _number(found: object) -> int:
+    return found if isinstance(found, int) else 0

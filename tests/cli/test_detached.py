@@ -13,8 +13,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import pytest
 
+from aiodocker_lite.errors import SetupFailed
+from aiodocker_lite.monitor import detach
+from aiodocker_lite.store.container import read_container
 from tests.fakes.commands import Adl, Names, Start, command, environment
 from tests.fakes.docker import dockerd
 
@@ -123,10 +127,29 @@ def test_it_dies_with_its_monitor(here: Adl, names: Names, root: Path) -> None:
     with os.fdopen(descriptor), pytest.raises(ProcessLookupError):
         signal.pidfd_send_signal(descriptor, 0)
     assert here("ps", "-q").out == ""
-    assert here("ps", "-a", "--format", "{{.Status}}").out == "Exited (137)\n"
+    assert re.fullmatch("Exited \\(137\\) .* ago\n", here("ps", "-a", "--format", "{{.Status}}").out)
+    ended = state(here, "one")
+    assert str(ended["StartedAt"]) < str(ended["FinishedAt"]) == state(here, "one")["FinishedAt"]
     assert here("logs", "-f", "one").code == 0
     assert here("start", "one").out == "one\n"
     assert here("ps", "--format", "{{.Names}}").out == "one\n"
+
+
+@pytest.mark.parametrize("ends", [["stop"], ["rm", "-f"]], ids=["stop", "rm"])
+def test_a_monitor_that_was_stopped_keeps_nobody_waiting(
+    here: Adl, names: Names, root: Path, ends: list[str]
+) -> None:
+    """It goes on once its container has ended, and says how."""
+    identity = here("run", "-dq", "--name", "one", names.box, "sh", "-c", COUNTING).out.strip()
+    while here("logs", "one").out != "up\n":
+        pass
+    os.kill(monitor_of(root, identity), signal.SIGSTOP)
+    began = time.monotonic()
+    done = here(*ends, "one")
+    assert (done.code, done.out, done.err) == (0, "one\n", "")
+    assert time.monotonic() - began < 8
+    if ends == ["stop"]:
+        assert here("wait", "one").out == "3\n"
 
 
 def test_a_monitor_that_is_asked_to_end_ends_its_container(here: Adl, names: Names, root: Path) -> None:
@@ -211,6 +234,23 @@ def test_what_cannot_be_started_stays_as_created(here: Adl, names: Names) -> Non
         assert (found["Status"], found["ExitCode"], found["Error"]) == ("created", code, done.sentence)
         assert here("start", "bad").code == 1
         assert here("rm", "bad").code == 0
+
+
+def test_a_monitor_that_dies_early_leaves_its_last_words(here: Adl, names: Names, root: Path) -> None:
+    """Whoever started it quotes them; what has never begun has written nothing."""
+    identity = here("run", "-dq", names.box, "true").out.strip()
+    here("wait", identity)
+    container = read_container(root / "containers" / identity)
+    assert container is not None
+    (container.path / "config.json").rename(root / "aside")
+    with container.alive.open() as lock:
+        words = "ended early: aiodocker_lite.errors.NoSuchContainer: No such container"
+        with pytest.raises(SetupFailed, match=words):
+            anyio.run(detach, container, lock.fileno())
+    (root / "aside").rename(container.path / "config.json")
+    assert here("run", "-dq", "--name", "bad", names.box, "nothing").code == 127
+    done = here("logs", "bad")
+    assert (done.code, done.out, done.err) == (0, "", "")
 
 
 def test_a_process_that_does_not_hear_is_killed(here: Adl, names: Names) -> None:
