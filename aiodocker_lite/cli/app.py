@@ -32,7 +32,11 @@ _MODULES = {
     "attach": "containers",
     "cp": "copying",
     "verify": "verify",
-    "volume": "volumes",
+    "volume ls": "volumes",
+    "volume create": "volumes",
+    "volume inspect": "volumes",
+    "volume rm": "volumes",
+    "volume prune": "volumes",
     "prune": "room",
     "df": "room",
     "info": "info",
@@ -64,8 +68,13 @@ _TWO_WORDS: dict[str, dict[str, list[str]]] = {
         "prune": ["prune", "--only=images"],
     },
     "system": {"df": ["df"], "prune": ["prune"], "info": ["info"]},
+    "volume": {
+        **{action: [f"volume {action}"] for action in ("create", "inspect", "ls", "prune", "rm")},
+        "list": ["volume ls"],
+        "remove": ["volume rm"],
+    },
 }
-"""Docker's other names of the same verbs."""
+"""Docker's other names of the same verbs, and verbs that are two words."""
 _GLOBAL_WITH_VALUE = ("--root",)
 
 

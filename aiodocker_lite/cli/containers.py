@@ -59,9 +59,9 @@ async def _start(engine: Engine, name: str) -> str:
 
 
 def stop(context: typer.Context, names: Names, grace: Grace = None, signal: Signal = None) -> int:
-    """Ask containers to end, and kill what has not after 10 seconds.
+    """Ask containers to end, and kill what does not.
 
-    Exits with 1 if any of them is not there.
+    It has 10 seconds. Exits with 1 if any of them is not there.
     """
 
     async def work(engine: Engine, name: str) -> str:
@@ -104,7 +104,7 @@ def kill(
 
 
 def wait(context: typer.Context, names: Names) -> int:
-    """Wait until containers have ended, and print their exit codes."""
+    """Wait for containers to end, and print their exit codes."""
 
     async def work(engine: Engine, name: str) -> str:
         return str(await engine.wait_container(name))

@@ -25,7 +25,7 @@ def inspect(
         str | None, typer.Option(metavar="TYPE", help="Only a 'container', or only an 'image', of this name.")
     ] = None,
 ) -> int:
-    """Print everything about containers and images, as a JSON array.
+    """Print all about containers and images, as a JSON array.
 
     Of a container and an image of one name, it is the container. Exits with 1 if any of them is not in the
     store; the others are printed.

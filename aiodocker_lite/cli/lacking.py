@@ -23,6 +23,8 @@ _OPTIONS = {
     "rm": "link/l",
     "start": "checkpoint checkpoint-dir detach-keys interactive/i",
     "logs": "details",
+    "volume ls": "cluster",
+    "volume create": "availability group limit-bytes opt/o required-bytes scope secret sharing topology-preferred topology-required type",
 }
 
 

@@ -89,8 +89,12 @@ def _agrees(only: str | None, *, all: bool, older: str) -> bool:
         "partial": f"partial downloads that were not continued for {older}",
     }
     listed = f" {parts[only]}." if only else ":\n  - " + "\n  - ".join(parts.values()) + "\n"
-    question = f"WARNING! This will remove{listed}\nAre you sure you want to continue? [y/N] "
-    typer.echo(question, nl=False)
+    return is_sure(f"This will remove{listed}")
+
+
+def is_sure(warning: str) -> bool:
+    """Ask whoever is there, in docker's words."""
+    typer.echo(f"WARNING! {warning}\nAre you sure you want to continue? [y/N] ", nl=False)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -79,11 +79,11 @@ def run(
         bool, typer.Option("--quiet", "-q", help="Neither notices nor progress, only warnings.")
     ] = False,
 ) -> int:
-    """Run a command in a new container, and exit with its exit code.
+    """Run a command in a new container.
 
-    The image is pulled where it is not in the store. Signals are passed on to the command; the third
+    It exits with the command's exit code. The image is pulled where it is not in the store. Signals are passed on to the command; the third
     SIGINT or SIGTERM kills it. Exit codes: 125 if the container could not be started,
-    126 if its command cannot be executed, 127 if it was not found, 128+n if signal n ended it, and
+    126 if the command cannot be executed, 127 if it was not found, 128+n if signal n ended it, and
     otherwise its own.
     """
     options = replace(given.options(remove=remove, terminal=terminal), interactive=interactive)

@@ -122,7 +122,7 @@ class Given:
         return RunOptions(
             **single,
             env=environment(given["env_file"], given["env"]),
-            labels=_variables("--label", given["label_file"], given["label"], _label),
+            labels=_variables("--label", given["label_file"], given["label"], label_of),
             mounts=mounts,
             groups=_all(given["group_add"]),
             entrypoint=None if entrypoint is None else (entrypoint,),
@@ -140,7 +140,7 @@ class Given:
             stop_timeout=_number("--stop-timeout", given["stop_timeout"]),
             read_only=given["read_only"],
             shm_size=_size("--shm-size", given["shm_size"]),
-            sysctls=dict(_label("--sysctl", text) for text in given["sysctl"] or ()),
+            sysctls=dict(label_of("--sysctl", text) for text in given["sysctl"] or ()),
             cap_add=_all(given["cap_add"]),
             cap_drop=_all(given["cap_drop"]),
             security=tuple(map(_with_profile, given["security_opt"] or ())),
@@ -256,7 +256,8 @@ def _variable(option: str, text: str) -> tuple[str, str] | None:
     return (name, os.environ[name]) if name in os.environ else None
 
 
-def _label(option: str, text: str) -> tuple[str, str]:
+def label_of(option: str, text: str) -> tuple[str, str]:
+    """``NAME`` or ``NAME=VALUE``. Raises InvalidOption."""
     name, _, value = text.partition("=")
     if not name:
         raise InvalidOption(option, f"'{text}' has no name")

@@ -139,7 +139,7 @@ def top(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="CONTAINER", help="A name or a container ID.")],
 ) -> int:
-    """Show the processes of a container, as this machine sees them."""
+    """Show a container's processes, as this machine sees them."""
     found = run_engine(context, lambda engine: engine.container_processes(name))
     head = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
     rows = [head, *(_columns(process) for process in found)]

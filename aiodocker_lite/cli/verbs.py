@@ -34,7 +34,7 @@ def build(modules: Mapping[str, str]) -> TyperGroup:
         module = import_module(f"aiodocker_lite.cli.{name}")
         # Everything after the image belongs to the container, and after a command to that.
         settings = {"allow_interspersed_args": verb not in ("run", "exec", "unshare")}
-        app.command(verb, cls=Verb, context_settings=settings)(getattr(module, verb))
+        app.command(verb, cls=Verb, context_settings=settings)(getattr(module, verb.split()[-1]))
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     return group
@@ -76,7 +76,7 @@ class Verb(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
-            return super().parse_args(ctx, self._without_switches(ctx, args))
+            return super().parse_args(ctx, self._prepared(ctx, args))
         except typer.TyperException as error:
             if option := _lacking(ctx, error):
                 raise NotSupported(option) from error
@@ -85,8 +85,8 @@ class Verb(TyperCommand):
                 vars(error)["ctx"] = ctx
             raise
 
-    def _without_switches(self, ctx: Any, args: list[str]) -> list[str]:
-        """Have ``--rm=true`` and ``--rm=false``, as docker has them, where only ``--rm`` is known."""
+    def _prepared(self, ctx: Any, args: list[str]) -> list[str]:
+        """Have ``--rm=true``, ``-ti=false`` and ``-w=/tmp``, as docker's parser reads them."""
         options = [option for option in self.get_params(ctx) if isinstance(option, TyperOption)]
         known = {name: option for option in options for name in option.opts}
         found: list[str] = []
@@ -94,14 +94,8 @@ class Verb(TyperCommand):
         for word in rest:
             if word == "--" or not (word.startswith("-") or ctx.allow_interspersed_args):
                 return [*found, word, *rest]
-            name, assigned, value = word.partition("=")
-            if assigned and name in known and known[name].is_flag:
-                if value.lower() not in _SWITCHED:
-                    raise InvalidOption(name, f"'{value}' is neither true nor false")
-                found += [name] if _SWITCHED[value.lower()] else []
-            else:
-                found.append(word)
-                found += islice(rest, _values_after(word, known))
+            words, values = _long(word, known) if word.startswith("--") else _short(word, known)
+            found += [*words, *islice(rest, values)]
         return found
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -123,14 +117,33 @@ class Verb(TyperCommand):
         return [(argument.metavar or argument.name.upper(), argument.help or "") for argument in arguments]
 
 
-def _values_after(word: str, known: Mapping[str, TyperOption]) -> int:
-    """How many of the next words belong to this one."""
-    if not word.startswith("-"):
-        return 0
-    names = [word] if word.startswith("--") else [f"-{letter}" for letter in word[1:]]
-    takers = [name for name in names if name in known and not known[name].is_flag]
-    # What follows the first letter that takes a value is that value.
-    return int(bool(takers) and takers[0] == names[-1])
+def _long(word: str, known: Mapping[str, TyperOption]) -> tuple[list[str], int]:
+    """What to read in the place of this word, and how many of the next words belong to it."""
+    name, assigned, value = word.partition("=")
+    if name not in known or not known[name].is_flag:
+        return [word], int(name in known and not assigned)
+    return [name] if not assigned or _switched(name, value) else [], 0
+
+
+def _short(word: str, known: Mapping[str, TyperOption]) -> tuple[list[str], int]:
+    """The same of letters that share a dash; of a value, docker drops one equals sign before it."""
+    for at in range(1, len(word)):
+        name, value = f"-{word[at]}", word[at + 1 :]
+        if name not in known:
+            break
+        assigned = value.startswith("=") and len(value) > 1
+        if not known[name].is_flag:
+            return [word[: at + 1] + (value[1:] if assigned else value)], int(not value)
+        if assigned:
+            letters = word[: at + 1] if _switched(name, value[1:]) else word[:at]
+            return [letters] if len(letters) > 1 else [], 0
+    return [word], 0
+
+
+def _switched(name: str, value: str) -> bool:
+    if value.lower() not in _SWITCHED:
+        raise InvalidOption(name, f"'{value}' is neither true nor false")
+    return _SWITCHED[value.lower()]
 
 
 def _lacking(ctx: Any, error: typer.TyperException) -> str | None:

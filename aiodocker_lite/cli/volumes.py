@@ -4,80 +4,104 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aiodocker_lite.cli import exits
+from aiodocker_lite.cli.filters import Filters, Wanted, has_label, pattern, read_filters, suits, truth
+from aiodocker_lite.cli.room import is_sure
+from aiodocker_lite.cli.runoptions import label_of
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.tables import table
+from aiodocker_lite.cli.templates import formatted
 from aiodocker_lite.engine import Engine
 from aiodocker_lite.errors import EngineError, InvalidOption, NoSuchVolume, VolumeInUse
 
 if TYPE_CHECKING:
     from aiodocker_lite.store.volumes import Volume
 
+_UNNAMED = "com.docker.volume.anonymous"
+"""Docker's label of a volume that it had to find a name for."""
+_TITLES = {
+    "Driver": "DRIVER", "Name": "VOLUME NAME", "Scope": "SCOPE", "Mountpoint": "MOUNTPOINT", "Labels": "LABELS",
+    "Links": "LINKS", "Size": "SIZE", "Availability": "AVAILABILITY", "Group": "GROUP", "Status": "STATUS",
+}  # fmt: skip
 
-def volume(
+
+def ls(
     context: typer.Context,
-    action: Annotated[str, typer.Argument(metavar="ls|create|inspect|rm|prune")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[VOLUME...]")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="ls: only print names.")] = False,
-    label: Annotated[
-        list[str] | None, typer.Option("--label", metavar="NAME[=VALUE]", help="create: a label.")
+    filter: Filters = None,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="FORMAT", help="'table', 'json', or a template such as '{{.Name}}'."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="rm: what is not there is removed. prune: do not ask.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only print names.")] = False,
 ) -> int:
-    """List, make and remove volumes.
+    """List volumes.
 
-    `run -v NAME:PATH` makes the ones that are missing. `prune` removes all that no container has.
+    Filters: name, dangling, label, driver.
     """
-    given = names or []
-    match action:
-        case "ls" | "list" if not given:
-            return _list(context, quiet=quiet)
-        case "create" if len(given) <= 1:
-            name = given[0] if given else secrets.token_hex(32)
-            labels = {text.partition("=")[0]: text.partition("=")[2] for text in label or ()}
-            return _do(context, lambda engine: engine.store.create().volumes.make(name, labels).name)
-        case "inspect" if given:
-            return _inspect(context, given)
-        case "rm" | "remove" if given:
-            return max(_remove(context, name, force=force) for name in given)
-        case "prune" if not given:
-            return _prune(context, force=force)
-        case "ls" | "list" | "create" | "inspect" | "rm" | "remove" | "prune":
-            some = {"create": "at most one name", "inspect": "names", "rm": "names", "remove": "names"}
-            wanted = some.get(action, "no name")
-            raise InvalidOption("VOLUME", f"'volume {action}' takes {wanted}")
-        case _:
-            raise InvalidOption("volume", f"'{action}' is none of ls, create, inspect, rm and prune")
+    wanted = read_filters(filter, ("name", "dangling", "label", "driver"))
+
+    async def work(engine: Engine) -> list[Volume]:
+        return [volume for volume in engine.store.volumes.all() if _is_wanted(engine, volume, wanted)]
+
+    found = run_engine(context, work)
+    if format not in (None, "table"):
+        lines = formatted(format or "", map(_row, found), _TITLES)
+    elif quiet:
+        lines = [volume.name for volume in found]
+    else:
+        lines = [table(("DRIVER", "VOLUME NAME"), [("local", volume.name) for volume in found])]
+    for line in lines:
+        typer.echo(line)
+    return 0
 
 
-def _do(context: typer.Context, deed: Callable[[Engine], str]) -> int:
+def create(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[VOLUME]", help="Its name; else one is made.")
+    ] = None,
+    driver: Annotated[
+        str, typer.Option("--driver", "-d", metavar="NAME", help="Only 'local' is here.")
+    ] = "local",
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="NAME[=VALUE]", help="A label of the volume.")
+    ] = None,
+) -> int:
+    """Make a volume.
+
+    `run -v NAME:PATH` makes the ones that are missing, too.
+    """
+    if driver != "local":
+        raise InvalidOption("--driver", f"there is only 'local', and not '{driver}'")
+    labels = dict(label_of("--label", text) for text in label or ())
+    if not name:
+        name, labels = secrets.token_hex(32), {**labels, _UNNAMED: ""}
+
     async def work(engine: Engine) -> str:
-        return deed(engine)
+        return engine.store.create().volumes.make(name, labels).name
 
     typer.echo(run_engine(context, work))
     return 0
 
 
-def _list(context: typer.Context, *, quiet: bool) -> int:
-    async def work(engine: Engine) -> list[str]:
-        return [volume.name for volume in engine.store.volumes.all()]
+def inspect(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="VOLUME...")],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="A template such as '{{.Mountpoint}}', or 'json'."
+        ),
+    ] = None,
+) -> int:
+    """Print everything about volumes, as a JSON array.
 
-    found = run_engine(context, work)
-    if not quiet:
-        typer.echo(table(("DRIVER", "VOLUME NAME"), [("local", name) for name in found]))
-    elif found:
-        typer.echo("\n".join(found))
-    return 0
-
-
-def _inspect(context: typer.Context, names: list[str]) -> int:
+    Exits with 1 if any of them is not there; the others are printed.
+    """
     missing: list[NoSuchVolume] = []
 
     async def work(engine: Engine) -> list[dict[str, Any]]:
@@ -89,10 +113,94 @@ def _inspect(context: typer.Context, names: list[str]) -> int:
                 missing.append(error)
         return found
 
-    typer.echo(json.dumps(run_engine(context, work), indent=4))
+    found = run_engine(context, work)
+    if format in (None, "json"):
+        typer.echo(json.dumps(found, indent=4 if format is None else None, ensure_ascii=False))
+    else:
+        for line in formatted(format or "", found, {}):
+            typer.echo(line)
     for error in missing:
         exits.complain(error)
     return 1 if missing else 0
+
+
+def rm(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="VOLUME...")],
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="What is not there is as good as removed.")
+    ] = False,
+) -> int:
+    """Remove volumes that no container has.
+
+    Exits with 1 if any of them could not be removed; the others are.
+    """
+    return max([_remove(context, name, force=force) for name in names])
+
+
+def prune(
+    context: typer.Context,
+    all: Annotated[bool, typer.Option("--all", "-a", help="Also those that were given a name.")] = False,
+    filter: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="KEY=VALUE", help="Only some: label=NAME, label!=NAME[=VALUE]."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Do not ask.")] = False,
+) -> int:
+    """Remove volumes without a name that no container has."""
+    wanted = read_filters(filter, ("label", "label!"))
+    kind = "all" if all else "anonymous local"
+    if not force and not is_sure(f"This will remove {kind} volumes not used by at least one container."):
+        return 1
+
+    async def work(engine: Engine) -> list[str]:
+        removed = []
+        for volume in engine.store.volumes.all():
+            if (all or _UNNAMED in volume.labels) and _is_wanted(engine, volume, wanted):
+                try:
+                    engine.store.volumes.remove(volume.name)
+                except VolumeInUse:
+                    continue
+                removed.append(volume.name)
+        return removed
+
+    if removed := run_engine(context, work):
+        typer.echo("\n".join(("Deleted Volumes:", *removed)))
+    return 0
+
+
+def _is_wanted(engine: Engine, volume: Volume, wanted: Wanted) -> bool:
+    def one(key: str, value: str) -> bool:
+        match key:
+            case "name":
+                return pattern(value).search(volume.name) is not None
+            case "dangling":
+                return truth(value) is not bool(engine.store.volumes.users(volume))
+            case "driver":
+                return value == "local"
+            case "label!":
+                return not has_label(volume.labels, value)
+            case _:
+                return has_label(volume.labels, value)
+
+    return suits(wanted, one)
+
+
+def _row(volume: Volume) -> dict[str, Any]:
+    """Docker's keys, and its strings for values."""
+    return {
+        "Availability": "N/A",
+        "Driver": "local",
+        "Group": "N/A",
+        "Labels": ",".join(f"{key}={value}" for key, value in sorted(volume.labels.items())),
+        "Links": "N/A",
+        "Mountpoint": str(volume.path),
+        "Name": volume.name,
+        "Scope": "local",
+        "Size": "N/A",
+        "Status": "N/A",
+        "Label": lambda name: volume.labels.get(name, ""),
+    }
 
 
 def _described(volume: Volume) -> dict[str, Any]:
@@ -119,25 +227,4 @@ def _remove(context: typer.Context, name: str, *, force: bool) -> int:
         exits.complain(error)
         return 1
     typer.echo(name)
-    return 0
-
-
-def _prune(context: typer.Context, *, force: bool) -> int:
-    if not force:
-        typer.echo("WARNING! This will remove all volumes not used by at least one container.", err=True)
-        if not typer.confirm("Are you sure you want to continue?", err=True):
-            return 1
-
-    async def work(engine: Engine) -> list[str]:
-        removed = []
-        for volume in engine.store.volumes.all():
-            try:
-                engine.store.volumes.remove(volume.name)
-            except VolumeInUse:
-                continue
-            removed.append(volume.name)
-        return removed
-
-    if removed := run_engine(context, work):
-        typer.echo("\n".join(("Deleted Volumes:", *removed)))
     return 0

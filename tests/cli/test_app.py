@@ -13,6 +13,7 @@ import pytest
 
 from aiodocker_lite import __version__
 from aiodocker_lite.cli.lacking import lacking
+from aiodocker_lite.cli.verbs import build
 from tests.fakes.commands import Adl, Names, command, environment, run_command
 
 VERBS = [
@@ -69,7 +70,11 @@ VERBS = [
         "verify [OPTIONS] [IMAGE...]",
         "--repair --insecure --tls-verify --cert-dir --authfile --limit --progress -h,--help",
     ),
-    ("volume [OPTIONS] ls|create|inspect|rm|prune [VOLUME...]", "-q,--quiet --label -f,--force -h,--help"),
+    ("volume ls [OPTIONS]", "-f,--filter --format -q,--quiet -h,--help"),
+    ("volume create [OPTIONS] [VOLUME]", "-d,--driver --label -h,--help"),
+    ("volume inspect [OPTIONS] VOLUME...", "-f,--format -h,--help"),
+    ("volume rm [OPTIONS] VOLUME...", "-f,--force -h,--help"),
+    ("volume prune [OPTIONS]", "-a,--all --filter -f,--force -h,--help"),
     ("prune [OPTIONS]", "-a,--all -f,--force --partial-older-than --partial-max --only -h,--help"),
     ("df [OPTIONS]", "--format -h,--help"),
     ("info [OPTIONS]", "-f,--format -h,--help"),
@@ -82,16 +87,17 @@ VERBS = [
     ("serve [OPTIONS]", "--host --port -h,--help"),
     ("unshare [OPTIONS] [COMMAND] [ARG]...", "-h,--help"),
 ]
+NAMES = [usage.partition(" [")[0] for usage, _ in VERBS]
 HEAVY = {"aiohttp", "aiofiles", "rich", "typer.rich_utils", "uvloop", "pydantic"}
 
 
 # --- help ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("usage", "options"), VERBS, ids=lambda text: text.partition(" ")[0])
+@pytest.mark.parametrize(("usage", "options"), VERBS, ids=NAMES)
 def test_every_verb_has_help(adl: Adl, root: Path, usage: str, options: str) -> None:
     """On standard output, in docker's notation, with a word about each option; and without a store."""
-    done = adl(usage.split()[0], "--help")
+    done = adl(*usage.partition(" [")[0].split(), "--help")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == f"Usage: aiodocker-lite {usage}"
     offered = re.findall(
@@ -113,6 +119,8 @@ def test_every_verb_has_help(adl: Adl, root: Path, usage: str, options: str) -> 
         ("image rm", "rmi [OPTIONS] IMAGE..."),
         ("image prune", "prune [OPTIONS]"),
         ("system df", "df [OPTIONS]"),
+        ("volume list", "volume ls [OPTIONS]"),
+        ("volume", "volume create|inspect|list|ls|prune|remove|rm"),
         ("image", "image inspect|list|load|ls|prune|pull|remove|rm|save|tag"),
     ],
 )
@@ -132,8 +140,7 @@ def test_the_command_line_has_help(adl: Adl) -> None:
     """With all verbs, and for who types nothing."""
     done = adl("--help")
     assert done.code == 0
-    verbs = re.findall(r"^  ([a-z]+)  ", done.out.partition("Commands:")[2], re.MULTILINE)
-    assert verbs == [usage.split()[0] for usage, _ in VERBS]
+    assert re.findall(r"^  ([a-z]+(?: [a-z]+)?)  ", done.out.partition("Commands:")[2], re.MULTILINE) == NAMES
     assert "..." not in done.out.partition("Commands:")[2], "each says it in one line"
     assert adl() == done
     assert adl("-h") == done
@@ -158,6 +165,12 @@ def test_the_version_is_printed(tmp_path: Path, program: str) -> None:
         (["run", "--net-alias=a", "x"], ["--net-alias is not supported yet"]),
         (["pull", "-a", "x"], ["--all-tags is not supported yet"]),
         (["rm", "-l", "x"], ["--link is not supported yet"]),
+        (
+            ["volume", "ls", "x"],
+            ["Got unexpected extra argument(s) (x)", "see: aiodocker-lite volume ls --help"],
+        ),
+        (["volume", "rm"], ["Missing argument 'VOLUME...'.", "see: aiodocker-lite volume rm --help"]),
+        (["volume", "create", "-o", "x"], ["--opt is not supported yet"]),
         (["rmi"], ["Missing argument 'IMAGE...'.", "see: aiodocker-lite rmi --help"]),
     ],
     ids=" ".join,
@@ -171,7 +184,7 @@ def test_a_mistake_shows_the_way_to_help(adl: Adl, words: list[str], said: list[
 
 def test_no_option_is_both_there_and_not_supported(adl: Adl) -> None:
     """What a verb's help offers is not among what docker has and we have not."""
-    for verb, options in ((usage.split()[0], options) for usage, options in VERBS):
+    for verb, (_, options) in zip(NAMES, VERBS, strict=True):
         assert [name for name in re.split("[ ,]", options) if lacking(verb, name)] == []
 
 
@@ -183,6 +196,7 @@ def test_no_option_is_both_there_and_not_supported(adl: Adl) -> None:
         (["-q=1", "nothing"], ""),
         (["--no-trunc=F", "nothing", "-q=0"], "IMAGE NAME   SIZE   CONTENT VERIFIED\n"),
         (["--quiet", "--", "--quiet=x"], ""),
+        (["-q=F", "--format", "{{.ID}}"], ""),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )
@@ -190,6 +204,34 @@ def test_switches_can_have_a_value(adl: Adl, words: list[str], out: str) -> None
     """As docker's; behind -- nothing is an option."""
     done = adl("images", *words)
     assert (done.code, done.out) == (0, out)
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("run -w=/tmp BOX pwd", "run -w /tmp BOX pwd"),
+        ("run -w== BOX pwd -w=/x", "run -w = BOX pwd -w=/x"),
+        ("run -w= BOX pwd", "run -w = BOX pwd"),
+        ("run -itw=/x -u=1 BOX", "run -it -w /x -u 1 BOX"),
+        ("run -e=A=1 -v=vx:/y -m=64m -l=a=b BOX", "run -e A=1 -v vx:/y -m 64m -l a=b BOX"),
+        ("run -ti=false BOX", "run -t BOX"),
+        ("run -i=F BOX", "run BOX"),
+        ("run -ie A=1 -tw / BOX -i=false", "run -i -e A=1 -t -w / BOX -i=false"),
+        ("ps -an=1 -q=t", "ps -a -n 1 -q"),
+        ("ps -f=name=x", "ps -f name=x"),
+        ("stop -t=1 A -s=INT B", "stop -t 1 A -s INT B"),
+        ("stop -t 1 -- -t=1", "stop -t 1 -- -t=1"),
+    ],
+)
+def test_a_short_option_drops_one_equals_sign(written: str, plain: str) -> None:
+    """As docker's does before a value, alone and behind others: what is read is what `plain` says."""
+
+    def read(line: str) -> object:
+        verb, *words = line.split()
+        group = build({verb: {"run": "run", "ps": "listing", "stop": "containers"}[verb]})
+        return group.commands[verb].make_context(verb, words).params
+
+    assert read(written) == read(plain)
 
 
 # --- imports -------------------------------------------------------------------------------

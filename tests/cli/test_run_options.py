@@ -120,7 +120,7 @@ def test_a_volume_outlives_its_containers(own_box: Adl, names: Names) -> None:
     (other,) = json.loads(own_box("volume", "inspect", "other").out)
     assert (other["Name"], other["Labels"], other["Driver"]) == ("other", {"a": "b"}, "local")
     assert own_box("volume", "rm", "data").out == "data\n"
-    assert own_box("volume", "prune", "-f").out == "Deleted Volumes:\nother\n"
+    assert own_box("volume", "prune", "-a", "-f").out == "Deleted Volumes:\nother\n"
     assert own_box("volume", "ls", "-q").out == ""
     assert own_box("volume", "rm", "-f", "other").code == 0
 
