@@ -227,6 +227,7 @@ class NotATerminal(UsageError):
     """Keys were to be passed on, and standard input has none."""
 
     slug = "not-a-terminal"
+    exit_code = 1
     message = "the input device is not a TTY: leave out -t, or -i"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -164,8 +163,7 @@ async def resume(
     volumes: dict[str, Path] = {}
     if ladder.is_isolated:
         volumes = await provide_volumes(container, layers, store, owners)
-    default = os.uname().nodename if options.uts == "host" else container.id[:12]
-    hostname = chosen_hostname(options, default)
+    hostname = chosen_hostname(options, container.hostname)
     wiring = plan_network(container, hostname, store, ladder)
     spec = build_spec(
         ImageConfig(b"", container.image_id, container.platform, container.layers, container.defaults),

@@ -12,9 +12,11 @@ from typing import Annotated
 
 import typer
 
+from aiodocker_lite.cli import exits
 from aiodocker_lite.cli.runoptions import environment
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.engine import Engine
+from aiodocker_lite.errors import InvalidUser
 from aiodocker_lite.options import ExecOptions, Streams
 
 
@@ -46,7 +48,7 @@ def exec(
 ) -> int:
     """Run one more command in a container.
 
-    It ends with the container, and with this one. Exit codes: 126 if it cannot be executed, 127 if it
+    It ends with the container, and with this one. Exit codes: 126 if it cannot be executed or has no such user, 127 if it
     was not found, 128+n if signal n ended it, and otherwise its own.
     """
     options = ExecOptions(
@@ -77,7 +79,11 @@ def exec(
 
     if detach:
         has_begun = _left_behind()
-    return run_engine(context, work)
+    try:
+        return run_engine(context, work)
+    except InvalidUser as error:
+        exits.complain(error)
+        return 126  # docker's runtime says so by then, and no longer its daemon
 
 
 def _nobody_waits() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
-from aiodocker_lite.errors import EngineError, printable
+from aiodocker_lite.errors import EngineError, NotATerminal, printable
 
 _USAGE = 125
 
@@ -96,7 +96,8 @@ def say_refused(reason: str) -> None:
 
 def exit_code(error: EngineError, *, is_run: bool) -> int:
     """In `run`, 1 belongs to the container: our own failures are 125."""
-    return _USAGE if is_run and error.exit_code == 1 else error.exit_code
+    ours = is_run and not isinstance(error, NotATerminal)  # for which docker has 1 there, too
+    return _USAGE if ours and error.exit_code == 1 else error.exit_code
 
 
 def _refused(error: BaseException | None) -> str | None:

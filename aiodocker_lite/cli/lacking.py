@@ -4,14 +4,14 @@ from __future__ import annotations
 
 _OPTIONS = {
     "run": """
-        annotation attach/a blkio-weight blkio-weight-device cgroup-parent cgroupns cpu-count
+        annotation blkio-weight blkio-weight-device cgroup-parent cgroupns cpu-count
         cpu-percent cpu-rt-period cpu-rt-runtime detach-keys device-cgroup-rule
         device-read-bps device-read-iops device-write-bps device-write-iops disable-content-trust
         expose gpus health-cmd health-interval health-retries health-start-interval
         health-start-period health-timeout io-maxbandwidth io-maxiops ip ip6 isolation kernel-memory
-        link link-local-ip log-driver log-opt mac-address memory-swappiness net-alias
+        link link-local-ip log-opt mac-address memory-swappiness net-alias
         network-alias no-healthcheck oom-kill-disable
-        sig-proxy storage-opt use-api-socket userns volume-driver volumes-from
+        storage-opt use-api-socket volume-driver volumes-from
     """,
     "pull": "all-tags/a disable-content-trust",
     "save": "platform",

@@ -64,6 +64,7 @@ def run(
     terminal: Annotated[
         bool, typer.Option("--tty", "-t", help="Give it a terminal; with -i, this one's keys.")
     ] = False,
+    sig_proxy: Annotated[bool, typer.Option("--sig-proxy", help="Pass signals on; always so.")] = True,
     platform: Platform = None,
     pull: Annotated[
         str, typer.Option("--pull", metavar="WHEN", help="Pull the image: always, missing or never.")
@@ -86,6 +87,8 @@ def run(
     126 if the command cannot be executed, 127 if it was not found, 128+n if signal n ended it, and
     otherwise its own.
     """
+    given.check_log(detach=detach)
+    stdout, stderr = given.outputs(detach=detach, terminal=terminal)
     options = replace(given.options(remove=remove, terminal=terminal), interactive=interactive)
     size = None
     if terminal and not detach:
@@ -116,7 +119,7 @@ def run(
 
     async def work(engine: Engine) -> int:
         nonlocal to_container
-        streams = Streams(sys.stdin.fileno() if interactive else subprocess.DEVNULL, size=size)
+        streams = Streams(sys.stdin.fileno() if interactive else subprocess.DEVNULL, stdout, stderr, size)
         with watching("quiet" if quiet else "auto") as watch, cidfile(given.cidfile) as write_id:
             async with engine.start(
                 image,

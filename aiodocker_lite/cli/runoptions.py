@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ import typer
 
 from aiodocker_lite.errors import InvalidOption
 from aiodocker_lite.mount import Mount
-from aiodocker_lite.options import RunOptions, signal_number
+from aiodocker_lite.options import RunOptions, Stream, signal_number
 from aiodocker_lite.ports import Port
 
 T = TypeVar("T")
 
+_STREAMS = ("stdin", "stdout", "stderr")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgtp]?)(?:i?b)?)", re.IGNORECASE)
 
 
@@ -86,6 +88,9 @@ _OPTIONS: dict[str, Any] = {
     "network": _one("--network", "--net", metavar="MODE", help="host, none, private or container:NAME."),
     "publish": _many("--publish", "-p", metavar="[[IP:]PORT:]PORT[/udp]", help="A port of the container on this machine."),
     "publish_all": _switch("--publish-all", "-P", help="All ports that the image exposes, each on a free one of this machine."),
+    "userns": _one("--userns", metavar="host", help="Which user namespace: only the one that there is."),
+    "log_driver": _one("--log-driver", metavar="NAME", help="json-file or local, which are the same here; none without -d."),
+    "attach": _many("--attach", "-a", metavar="STREAM", help="Without -d: show only stdout, or only stderr."),
     "require_isolation": _switch("--require-isolation", help="Refuse to run with less than all namespaces."),
     "runtime": _one("--runtime", metavar="NAME", help="native, crun, runc, youki or a path."),
 }  # fmt: skip
@@ -102,6 +107,30 @@ class Given:
         """Where the ID is to be written."""
         return self.values["cidfile"] or None
 
+    def check_log(self, *, detach: bool) -> None:
+        """Raise InvalidOption for a log that is not kept here."""
+        driver = self.values["log_driver"] or "json-file"
+        if driver not in ("json-file", "local", "none"):
+            raise InvalidOption("--log-driver", f"'{driver}' is none of json-file, local and none")
+        if driver == "none" and detach:
+            raise InvalidOption("--log-driver", "the output of what is detached is always kept, for 'logs'")
+
+    def outputs(self, *, detach: bool, terminal: bool) -> tuple[Stream, Stream]:
+        """Where standard output and errors go. Raises InvalidOption."""
+        streams = [text.lower() for text in self.values["attach"] or ()]
+        for stream in streams:
+            if stream not in _STREAMS:
+                raise InvalidOption("--attach", f"'{stream}' is none of {', '.join(_STREAMS)}")
+        if not streams:
+            return None, None
+        if detach:
+            raise InvalidOption("--attach", "conflicting options: cannot specify both --attach and --detach")
+        if "stdout" not in streams and (terminal or "stderr" not in streams):
+            what = "stdout of a terminal" if terminal else "stdout or stderr"
+            raise InvalidOption("--attach", f"without {what} nothing would be seen")
+        stdout, stderr = (None if stream in streams else subprocess.DEVNULL for stream in _STREAMS[1:])
+        return stdout, stderr
+
     def options(self, *, remove: bool, terminal: bool = False) -> RunOptions:
         """The same for the engine. Raises InvalidOption."""
         given = self.values
@@ -117,6 +146,11 @@ class Given:
             *(Mount.parse_tmpfs(text) for text in given["tmpfs"] or ()),
         )
         entrypoint = given["entrypoint"]
+        if given["userns"] not in (None, "", "host"):
+            reason = (
+                f"'{given['userns']}' cannot be had: users are mapped where they have to be, and only there"
+            )
+            raise InvalidOption("--userns", reason)
         if given["stop_signal"]:
             signal_number(given["stop_signal"])
         return RunOptions(

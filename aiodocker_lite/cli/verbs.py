@@ -122,7 +122,7 @@ def _long(word: str, known: Mapping[str, TyperOption]) -> tuple[list[str], int]:
     name, assigned, value = word.partition("=")
     if name not in known or not known[name].is_flag:
         return [word], int(name in known and not assigned)
-    return [name] if not assigned or _switched(name, value) else [], 0
+    return [name] if not assigned or _switched(known[name], value) else [], 0
 
 
 def _short(word: str, known: Mapping[str, TyperOption]) -> tuple[list[str], int]:
@@ -135,14 +135,16 @@ def _short(word: str, known: Mapping[str, TyperOption]) -> tuple[list[str], int]
         if not known[name].is_flag:
             return [word[: at + 1] + (value[1:] if assigned else value)], int(not value)
         if assigned:
-            letters = word[: at + 1] if _switched(name, value[1:]) else word[:at]
+            letters = word[: at + 1] if _switched(known[name], value[1:]) else word[:at]
             return [letters] if len(letters) > 1 else [], 0
     return [word], 0
 
 
-def _switched(name: str, value: str) -> bool:
+def _switched(option: TyperOption, value: str) -> bool:
     if value.lower() not in _SWITCHED:
-        raise InvalidOption(name, f"'{value}' is neither true nor false")
+        raise InvalidOption(option.opts[0], f"'{value}' is neither true nor false")
+    if option.default and not _SWITCHED[value.lower()]:
+        raise InvalidOption(option.opts[0], "it cannot be switched off here")
     return _SWITCHED[value.lower()]
 
 

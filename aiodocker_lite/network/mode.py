@@ -44,6 +44,6 @@ class Mode:
                 if (name in _PRIVATE)
                 else cls("host" if name == "host" else "none")
             )
-        if publishes and mode.kind != "private":
+        if publishes and mode.kind not in ("private", "none"):
             raise InvalidOption("--publish", f"with --network {name} a container has no ports of its own")
         return mode

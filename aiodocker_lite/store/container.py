@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,12 @@ class Container:
         """Keep it. Raises DiskFull, StoreUnwritable."""
         with store_errors(self.path):
             (self.path / _CONNECTION).write_text(text)
+
+    @property
+    def hostname(self) -> str:
+        """What it is called where its options do not say: as the host whose name or, by its options, network it has."""
+        shares = "host" in (self.options.uts, self.options.network)
+        return os.uname().nodename if shares else self.id[:12]
 
     @property
     def network(self) -> str:

@@ -79,7 +79,7 @@ def _config(container: Container) -> dict[str, Any]:
     entrypoint = options.entrypoint if options.entrypoint is not None else defaults.entrypoint
     command = container.arguments or (() if own else defaults.command)
     return {
-        "Hostname": options.hostname or container.id[:12],
+        "Hostname": options.hostname or container.hostname,
         "Domainname": options.domainname or "",
         "User": defaults.user if options.user is None else options.user,
         "AttachStdin": False,

@@ -18,7 +18,7 @@ def checked_name(name: str) -> str:
     """The name, if it can be one. Raises InvalidName."""
     if not _NAME.fullmatch(name):
         raise InvalidName(
-            "--name",
+            "name",
             f"'{name}' may only have letters, digits, '_', '.' and '-', and not begin with these three",
         )
     return name

@@ -37,8 +37,8 @@ VERBS = [
             "-l,--label --label-file --entrypoint -h,--hostname --domainname --add-host --dns --dns-search --dns-option "
             "--restart --init --stop-signal --stop-timeout --ulimit --shm-size -m,--memory --memory-swap --memory-reservation --cpus "
             "-c,--cpu-shares --cpu-period --cpu-quota --cpuset-cpus --cpuset-mems --pids-limit --oom-score-adj --cap-add "
-            "--cap-drop --security-opt --privileged --device --sysctl --ipc --uts --pid --network -p,--publish -P,--publish-all --require-isolation --runtime "
-            "-d,--detach --rm -i,--interactive -t,--tty --platform --pull --insecure --tls-verify --cert-dir --creds --authfile --limit --discard-blobs -q,--quiet --help"
+            "--cap-drop --security-opt --privileged --device --sysctl --ipc --uts --pid --network -p,--publish -P,--publish-all --userns --log-driver -a,--attach --require-isolation --runtime "
+            "-d,--detach --rm -i,--interactive -t,--tty --sig-proxy --platform --pull --insecure --tls-verify --cert-dir --creds --authfile --limit --discard-blobs -q,--quiet --help"
         ),
     ),
     ("images [OPTIONS] [NAME[:TAG]]", "-q,--quiet --no-trunc --format -h,--help"),
@@ -161,7 +161,6 @@ def test_the_version_is_printed(tmp_path: Path, program: str) -> None:
         (["pull", "--nothing"], ["No such option: --nothing", "see: aiodocker-lite pull --help"]),
         (["run", "--rm=x"], ["invalid value for --rm: 'x' is neither true nor false"]),
         (["run", "--name"], ["Option '--name' requires an argument.", "see: aiodocker-lite run --help"]),
-        (["run", "-a", "x"], ["--attach is not supported yet"]),
         (["run", "--net-alias=a", "x"], ["--net-alias is not supported yet"]),
         (["pull", "-a", "x"], ["--all-tags is not supported yet"]),
         (["rm", "-l", "x"], ["--link is not supported yet"]),

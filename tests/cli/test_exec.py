@@ -48,7 +48,7 @@ def test_what_cannot_be_executed_leaves_nothing(box: Adl) -> None:
     for words, code, sentence in (
         (["c", "nothing"], 127, 'exec: "nothing": executable file not found'),
         (["c", "/etc/note"], 126, 'exec: "/etc/note": permission denied'),
-        (["-u", "nobody-here", "c", "true"], 125, "unable to find user nobody-here"),
+        (["-u", "nobody-here", "c", "true"], 126, "unable to find user nobody-here"),
         (
             ["-w", "/none", "c", "true"],
             126,
@@ -56,7 +56,7 @@ def test_what_cannot_be_executed_leaves_nothing(box: Adl) -> None:
         ),
         (["-w", "/etc/note", "c", "true"], 126, 'exec: "true": chdir to cwd ("/etc/note"): not a directory'),
         (["-w", "here", "c", "true"], 125, "invalid value for --workdir"),
-        (["-it", "c", "true"], 125, "the input device is not a TTY"),
+        (["-it", "c", "true"], 1, "the input device is not a TTY"),
         (["other", "true"], 1, "No such container: other"),
         (["c"], 125, "Missing argument 'COMMAND [ARG]...'."),
     ):

@@ -51,14 +51,13 @@ inspect --bad up|rename --bad up x|ps --bad|volume ls --bad|volume create --bad 
 stop -t x up|restart -t x up|kill -s NOPE up|kill -s 0 up|kill -s 99 up|ps -n x|exec -e = up true|logs --tail x fin
 rename up fin|rename up a/b|rename up up|volume create a/b|volume create v|volume create v|volume rm v nope
 exec fin true|kill fin|top fin|rm up|cp up:/nope .|cp up:/etc/passwd ./no/where/x|wait fin|wait fin nope|stop fin|stop fin nope
-exec up sh -c 'exit 5'|port fin|port up|port up 80|kill fin nope
+exec up sh -c 'exit 5'|exec -u nobody-here up true|exec -it up true|port fin|port up|port up 80|kill fin nope
 """
 NOT_ALIKE = {
     "rm": "too few or too many words are 125, as an unknown option is; docker's 1",
     "logs fin up": "the same",
     "ps -f nope=1": "what an option cannot be is 125 whoever notices it; where docker's daemon does, it is 1",
     "logs --since x fin": "the same",
-    "exec -u nobody-here up true": "the same; docker's 126",
     "exec up nothing": "127, as `run` has it, and docker of later versions",
 }
 

@@ -198,7 +198,7 @@ def rules() -> str:
         (["--network", "nonsense"], "invalid value for --network: network nonsense not found"),
         (["--network", "container:"], "invalid value for --network: container: needs the name"),
         (["--network", "container:nobody"], "No such container: nobody"),
-        (["--network", "none", "-p", "80"], "invalid value for --publish: with --network none"),
+        (["--network", "host", "-p", "80"], "invalid value for --publish: with --network host"),
         (["-p", "80:90:100:110"], "invalid value for --publish"),
         (["--sysctl", "net.ipv4.ip_forward=1"], "invalid value for --sysctl"),
     ],

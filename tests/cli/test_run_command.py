@@ -63,7 +63,7 @@ def test_a_missing_image_is_pulled(adl: Adl, names: Names) -> None:
         (["--entrypoint", "nothing", "BOX"], 127, 'exec: "nothing": executable file not found'),
         (["REGISTRY/nothing"], 125, "manifest for REGISTRY/nothing:latest not found: manifest unknown"),
         (["--user", "nobody", "BOX"], 125, "unable to find user nobody: "),
-        (["--name", "a b", "BOX"], 125, "invalid value for --name: 'a b' may only have letters, digits"),
+        (["--name", "a b", "BOX"], 125, "invalid value for name: 'a b' may only have letters, digits"),
         (["-v", "here", "BOX"], 125, "invalid value for --volume: 'here' is not SOURCE:TARGET[:ro]"),
         (["-e", "=x", "BOX"], 125, "invalid value for --env: '=x' has no name"),
         (["--nothing", "BOX"], 125, "No such option: --nothing"),
