@@ -267,12 +267,17 @@ class EngineNotOpen(UsageError):
 
 
 class NotSupported(UsageError):
-    """Something that docker has, and that is not here yet."""
+    """Something that docker has, and that is not here."""
 
     what: str
+    near: str = ""
+    """What may be used in its place."""
 
     slug = "not-supported"
-    message = "{what} is not supported yet"
+    message = "{what} is not supported"
+
+    def __post_init__(self) -> None:
+        vars(self)["hint"] = self.near
 
 
 class NoCommand(UsageError):

@@ -41,6 +41,7 @@ _MODULES = {
     "df": "room",
     "info": "info",
     "doctor": "info",
+    "version": "info",
     "login": "registry",
     "logout": "registry",
     "serve": "registry",
@@ -124,7 +125,10 @@ def _place_of_verb(arguments: list[str]) -> int | None:
 
 def _invoke(verb: str | None, arguments: list[str]) -> int:
     if verb in _TWO_WORDS:
-        return _explain(verb, arguments[-1] in (verb, "-h", "--help"))
+        at = arguments.index(verb)
+        return _explain(verb, arguments[at + 1 :])
+    if verb is not None and verb not in _MODULES:
+        _refuse(verb)
     from aiodocker_lite.cli.verbs import build
 
     app = build({verb: _MODULES[verb]} if verb in _MODULES else _MODULES)
@@ -134,12 +138,21 @@ def _invoke(verb: str | None, arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _explain(verb: str, asked: bool) -> int:
+def _refuse(words: str) -> None:
+    """Raise NotSupported for a verb that only docker has."""
+    from aiodocker_lite.cli.lacking import refused
+
+    if error := refused(words):
+        raise error
+
+
+def _explain(verb: str, rest: list[str]) -> int:
     """What can come after the first of two words; that something else did is an error."""
     listed = "|".join(sorted(_TWO_WORDS[verb]))
-    if asked:
+    if not rest or rest[-1] in ("-h", "--help"):
         sys.stdout.write(f"Usage: aiodocker-lite {verb} {listed}\n")
         return 0
+    _refuse(f"{verb} {rest[0]}")
     from aiodocker_lite.errors import InvalidOption
 
     raise InvalidOption(verb, f"it is followed by one of {listed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from aiodocker_lite import __version__
 from aiodocker_lite.cli.session import run_engine
 from aiodocker_lite.cli.templates import formatted
 from aiodocker_lite.engine import Engine
+from aiodocker_lite.platforms import Platform
 
 _TITLES = {
     "ServerVersion": "Version", "DockerRootDir": "Store", "BackingFilesystem": "Backing Filesystem",
@@ -54,6 +56,33 @@ def _shown(value: Any) -> str:
             return " ".join(value)
         case _:
             return str(value)
+
+
+def version(
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", "-f", metavar="FORMAT", help="'json', or a template such as '{{.Client.Version}}'."
+        ),
+    ] = None,
+) -> int:
+    """Show the version."""
+    here = Platform.here()
+    client = {
+        "Version": __version__,
+        "PythonVersion": sys.version.split()[0],
+        "Os": here.os,
+        "Arch": here.architecture,
+    }
+    if format is not None:
+        for line in formatted(format, [{"Client": client}], {}):
+            typer.echo(line)
+        return 0
+    typer.echo(
+        f"Client:\n Version:           {client['Version']}\n Python version:    {client['PythonVersion']}\n"
+        f" OS/Arch:           {client['Os']}/{client['Arch']}"
+    )
+    return 0
 
 
 def doctor(context: typer.Context) -> int:

@@ -1,6 +1,8 @@
-"""Options that docker's command line has and this one has not yet: loaded when somebody uses one."""
+"""Verbs and options that docker's command line has and this one has not: loaded when somebody uses one."""
 
 from __future__ import annotations
+
+from aiodocker_lite.errors import NotSupported
 
 _OPTIONS = {
     "run": """
@@ -26,6 +28,47 @@ _OPTIONS = {
     "volume ls": "cluster",
     "volume create": "availability group limit-bytes opt/o required-bytes scope secret sharing topology-preferred topology-required type",
 }
+
+
+_VERBS = {
+    "build": "build elsewhere, and 'load' the archive",
+    "builder": "",
+    "buildx": "build elsewhere, and 'load' the archive",
+    "checkpoint": "",
+    "commit": "",
+    "compose": "'prefetch -f FILE' brings the images that a file of it names",
+    "config": "",
+    "context": "",
+    "create": "'run -d' makes a container and starts it",
+    "diff": "'cp NAME:PATH -' shows what is there",
+    "events": "'wait' waits for the end of a container",
+    "export": "'cp NAME:/ -' writes a container's files as a tar",
+    "history": "'inspect' has the layers of an image",
+    "import": "'load' reads images",
+    "manifest": "",
+    "network": "'run --network' says which one a container has, and 'info' which there are",
+    "node": "",
+    "pause": "",
+    "plugin": "",
+    "push": "'serve' has others pull from here, and 'save' writes an archive that skopeo can push",
+    "search": "",
+    "secret": "",
+    "service": "",
+    "stack": "",
+    "swarm": "",
+    "trust": "",
+    "unpause": "",
+    "update": "options are given to 'run'",
+}
+"""Docker's, and what of ours comes near."""
+
+
+def refused(words: str) -> NotSupported | None:
+    """The error for a verb that docker has, in one word or two, or None."""
+    *_, verb = words.split()
+    if verb not in _VERBS:
+        return None
+    return NotSupported(f"'docker {words}'", near=_VERBS[verb])
 
 
 def lacking(verb: str | None, option: str) -> str | None:

@@ -24,6 +24,7 @@ def build(modules: Mapping[str, str]) -> TyperGroup:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         add_completion=False,
+        suggest_commands=False,  # the nearest word may be one that deletes
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(

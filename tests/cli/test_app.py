@@ -79,6 +79,7 @@ VERBS = [
     ("df [OPTIONS]", "--format -h,--help"),
     ("info [OPTIONS]", "-f,--format -h,--help"),
     ("doctor [OPTIONS]", "-h,--help"),
+    ("version [OPTIONS]", "-f,--format -h,--help"),
     (
         "login [OPTIONS] [SERVER]",
         "-u,--username -p,--password --password-stdin --authfile --insecure --tls-verify --cert-dir -h,--help",
@@ -157,19 +158,36 @@ def test_the_version_is_printed(tmp_path: Path, program: str) -> None:
     ("words", "said"),
     [
         (["nothing"], ["No such command 'nothing'.", "see: aiodocker-lite --help"]),
+        (["prun"], ["No such command 'prun'.", "see: aiodocker-lite --help"]),
+        (["commit", "x"], ["'docker commit' is not supported"]),
+        (
+            ["create", "x"],
+            ["'docker create' is not supported", "hint: 'run -d' makes a container and starts it"],
+        ),
+        (
+            ["container", "update"],
+            ["'docker container update' is not supported", "hint: options are given to 'run'"],
+        ),
+        (
+            ["network", "ls"],
+            [
+                "'docker network' is not supported",
+                "hint: 'run --network' says which one a container has, and 'info' which there are",
+            ],
+        ),
         (["--nothing"], ["No such option: --nothing", "see: aiodocker-lite --help"]),
         (["pull", "--nothing"], ["No such option: --nothing", "see: aiodocker-lite pull --help"]),
         (["run", "--rm=x"], ["invalid value for --rm: 'x' is neither true nor false"]),
         (["run", "--name"], ["Option '--name' requires an argument.", "see: aiodocker-lite run --help"]),
-        (["run", "--net-alias=a", "x"], ["--net-alias is not supported yet"]),
-        (["pull", "-a", "x"], ["--all-tags is not supported yet"]),
-        (["rm", "-l", "x"], ["--link is not supported yet"]),
+        (["run", "--net-alias=a", "x"], ["--net-alias is not supported"]),
+        (["pull", "-a", "x"], ["--all-tags is not supported"]),
+        (["rm", "-l", "x"], ["--link is not supported"]),
         (
             ["volume", "ls", "x"],
             ["Got unexpected extra argument(s) (x)", "see: aiodocker-lite volume ls --help"],
         ),
         (["volume", "rm"], ["Missing argument 'VOLUME...'.", "see: aiodocker-lite volume rm --help"]),
-        (["volume", "create", "-o", "x"], ["--opt is not supported yet"]),
+        (["volume", "create", "-o", "x"], ["--opt is not supported"]),
         (["rmi"], ["Missing argument 'IMAGE...'.", "see: aiodocker-lite rmi --help"]),
     ],
     ids=" ".join,

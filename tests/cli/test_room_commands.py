@@ -95,7 +95,7 @@ def test_room_is_a_table(own_box: Adl, names: Names) -> None:
             "invalid value for --partial-older-than: 'soon' is not a time",
         ),
         (["prune", "--partial-max", "-1"], "invalid value for --partial-max: '-1' is not a size"),
-        (["prune", "--filter", "x"], "--filter is not supported yet"),
+        (["prune", "--filter", "x"], "--filter is not supported"),
         (["df", "--format", "xml"], "invalid value for --format: 'xml' is neither"),
         (["verify", "nothing"], "No such image: nothing"),
     ],

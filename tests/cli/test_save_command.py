@@ -38,7 +38,7 @@ def test_what_is_saved_is_loaded_elsewhere(
         (["-o", "/nowhere/x.tar", "BOX"], 1, "cannot write /nowhere/x.tar: No such file or directory"),
         (["-o", "/", "BOX"], 1, "cannot write /: Is a directory"),
         (["--format", "zip", "BOX"], 125, "invalid value for format: 'zip' is none of docker, docker-archive, oci-"),
-        (["--platform", "linux/arm64", "BOX"], 125, "--platform is not supported yet"),
+        (["--platform", "linux/arm64", "BOX"], 125, "--platform is not supported"),
         ([], 125, "Missing argument"),
     ],
 )  # fmt: skip

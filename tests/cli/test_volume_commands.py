@@ -83,7 +83,7 @@ def test_an_action_is_dockers(docker: Client, forked: Forks, home: Path, words: 
         ("create a b", "Got unexpected extra argument(s) (b)"),
         ("create -d nfs", "invalid value for --driver: there is only 'local', and not 'nfs'"),
         ("create --label =x", "invalid value for --label: '=x' has no name"),
-        ("create -o size=1", "--opt is not supported yet"),
+        ("create -o size=1", "--opt is not supported"),
         ("rm", "Missing argument 'VOLUME...'."),
         ("rm -q tmpa", "No such option: -q"),
         ("prune -f tmpa", "Got unexpected extra argument(s) (tmpa)"),
