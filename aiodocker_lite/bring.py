@@ -63,7 +63,8 @@ class Layer:
 async def bring_layer(layer: Layer, tools: Tools, progress: Progress) -> None:
     """Have one layer in the store, as blob and unpacked. Raises RegistryError, ContentError, StoreError."""
     store, blob = tools.store, layer.blob
-    async with store.bringing(blob.digest, layer.diff_id, lambda: progress(events.Waiting(blob.digest))):
+    waiting = partial(progress, events.Waiting(blob.digest))
+    async with store.bringing(blob.digest, layer.diff_id, waiting, blob.size):
         record = store.layers.find(layer.diff_id, str(tools.owners))
         if record is not None and _has_enough(record, blob, tools):
             if tools.settings.discard_blobs:

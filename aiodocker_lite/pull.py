@@ -10,9 +10,12 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import anyio
+from anyio import to_thread
+
 from aiodocker_lite import events
 from aiodocker_lite.bring import Tools
-from aiodocker_lite.errors import InvalidManifest, PlatformNotFound, RegistryError, shortened
+from aiodocker_lite.errors import InvalidManifest, PlatformNotFound, RegistryError, one_error, shortened
 from aiodocker_lite.events import Progress
 from aiodocker_lite.fetch.blob import OpenAt
 from aiodocker_lite.fetch.retries import Retries, retrying
@@ -82,7 +85,11 @@ async def pull(
         check_platform(reference.familiar, config, platform, strict=strict, progress=progress)
         check_room(reference.familiar, check_pairs(manifest, config), tools, beside)
         progress(events.Resolved(reference.familiar, promised.digest, config.platform, manifest.layers))
-        await bring_layers([source.order(manifest, config)], tools, progress)
+        with one_error():
+            async with anyio.create_task_group() as tasks:
+                # Not only at the end: who pulls from here meanwhile asks for them first.
+                tasks.start_soon(to_thread.run_sync, tools.store.images.put, manifest, config)
+                await bring_layers([source.order(manifest, config)], tools, progress)
         with span("name", reference.familiar):
             image = await tools.store.images.add((reference.as_kept,), manifest, config, promised.digest)
     progress(events.ImageReady(reference.familiar, promised.digest, fetched=True))

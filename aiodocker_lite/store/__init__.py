@@ -61,17 +61,20 @@ class Store:
 
     @asynccontextmanager
     async def bringing(
-        self, blob: Digest, diff_id: Digest, on_wait: Callable[[], None]
+        self, blob: Digest, diff_id: Digest, on_wait: Callable[[], None], size: int | None = None
     ) -> AsyncIterator[None]:
         """The right to bring this blob and this layer into the store: one holder over all processes.
 
-        Always the blob first, then the layer, and nothing is waited for while both are held:
+        Whoever reads behind it (`behind.py`) learns its `size` from the lock. Always the blob first, then the layer, and nothing is waited for while both are held:
         so no two of them can wait for each other.
         """
         async with (
             hold(self.paths.lock(f"blob-{blob}"), on_wait=on_wait),
             hold(self.paths.lock(f"layer-{diff_id}"), on_wait=on_wait),
         ):
+            if size is not None:
+                with store_errors(self.paths.root):
+                    self.paths.lock(f"blob-{blob}").write_text(str(size))
             yield
 
     def directories(self, diff_ids: Sequence[Digest], owners: str | None = None) -> list[Path] | None:

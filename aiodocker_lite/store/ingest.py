@@ -172,6 +172,17 @@ async def ingesting(path: Path, size: int, batch: int) -> AsyncIterator[Ingest]:
             ingest.close()
 
 
+def watermark_of(fd: int, path: Path, size: int) -> int:
+    """How much of a blob is complete in its file, which another process may be writing, or have finished."""
+    length = os.fstat(fd).st_size  # first: with a journal that begins after this it says too much
+    try:
+        noted = _parse(_journal_of(path).read_bytes())
+    except FileNotFoundError:
+        return min(length, size)
+    extents = _merged((start, min(end, length)) for start, end in noted)
+    return extents[0][1] if extents and extents[0][0] == 0 else 0
+
+
 def discard(path: Path) -> None:
     """Remove what has come of a blob. Raises StoreUnwritable."""
     with store_errors(path):
