@@ -20,7 +20,7 @@ a word, or a plain callable that a conductor passes in (`tests/test_architecture
                 bundle      image configuration and options to an OCI runtime spec
                 runtime/    what starts and watches processes
                 network/    programs that connect a network namespace
-                serve       the store as a read-only registry
+                serve/      the store as a read-only registry
                 sources/    files that name images: lists, Compose, Kubernetes, Dockerfiles
                 trace       spans of time to a trace for Perfetto, and to an explanation
     conductors  pull prefetch look quotas load save bring gather owners rootfs run exec connect volumes remove check mend prune fit host monitor lifecycle transfer: the only files that know the order

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aiodocker_lite.engine.lent import Lender
 from aiodocker_lite.options import text
-
-if TYPE_CHECKING:
-    pass
 
 
 class Registries(Lender):
@@ -39,11 +36,49 @@ class Registries(Lender):
         return await Keyring(self.settings).forget(registry)
 
     @asynccontextmanager
-    async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[tuple[str, int]]:
-        """Be a read-only registry with the images of the store; yields the address it listens on."""
-        from aiodocker_lite.serve import Shelf, serve
+    async def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tls_cert: Path | None = None,
+        tls_key: Path | None = None,
+        token_file: Path | None = None,
+        password_file: Path | None = None,
+        insecure: bool = False,
+        connections: int = 1024,
+        per_client: int = 256,
+        idle: float = 60.0,
+        access_log: Callable[[str], None] | None = None,
+        drain: float = 0.0,
+    ) -> AsyncIterator[tuple[str, int]]:
+        """Be a read-only registry with the images of the store; yields the address it listens on.
 
-        images = self.store.images
-        shelf = Shelf(names=images.names, manifest=images.raw_manifest, blob=self.store.blobs.path)
-        async with serve(shelf, host, port) as address:
-            yield address
+        Blobs that are being pulled are served as they come. Raises InvalidOption for an address that is not
+        free, or that other machines reach without TLS and a secret, unless `insecure`. `idle` and `drain`
+        are seconds: of connections on which nothing moves, and of answers when the block has ended.
+        """
+        from aiodocker_lite.serve.connections import Bounds
+        from aiodocker_lite.serve.registry import Shelf
+        from aiodocker_lite.serve.server import serve
+        from aiodocker_lite.store.behind import following
+        from aiodocker_lite.store.documents import find_manifest
+
+        images, blobs = self.store.images, self.store.blobs
+        bounds = Bounds(connections, per_client, idle)
+        async with following(self.store.paths) as parts:
+            shelf = Shelf(images.names, partial(find_manifest, images, blobs), blobs.path, parts.find)
+            async with serve(
+                shelf,
+                host,
+                port,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+                token_file=token_file,
+                password_file=password_file,
+                insecure=insecure,
+                bounds=bounds,
+                access_log=access_log,
+                drain=drain,
+            ) as address:
+                yield address

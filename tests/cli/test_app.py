@@ -85,7 +85,10 @@ VERBS = [
         "-u,--username -p,--password --password-stdin --authfile --insecure --tls-verify --cert-dir -h,--help",
     ),
     ("logout [OPTIONS] [SERVER]", "--authfile -h,--help"),
-    ("serve [OPTIONS]", "--host --port -h,--help"),
+    (
+        "serve [OPTIONS]",
+        "--bind --tls-cert --tls-key --token-file --password-file --insecure --max-connections --max-per-client --idle-timeout --drain-timeout --access-log -h,--help",
+    ),
     ("unshare [OPTIONS] [COMMAND] [ARG]...", "-h,--help"),
 ]
 NAMES = [usage.partition(" [")[0] for usage, _ in VERBS]

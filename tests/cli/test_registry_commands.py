@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from aiodocker_lite.testing.images import image, layer, write_layout
 from tests.fakes.archives import run_tool
+from tests.fakes.certificates import Authority
 from tests.fakes.commands import Adl, Names, Start, command, environment
 from tests.fakes.credhelpers import Keeper, Programs
 from tests.fakes.processes import PASSWORD, USER, RealRegistry
@@ -241,7 +243,7 @@ def test_a_login_that_cannot_be_is_one_sentence(
 
 def test_the_store_is_served_until_a_signal(start: Start, names: Names, tmp_path: Path) -> None:
     """It says where; other tools pull from there; and it goes at once."""
-    process = start("serve", "--port", "0")
+    process = start("serve", "--bind", "127.0.0.1:0")
     assert process.stdout is not None
     line = process.stdout.readline()
     match = re.fullmatch(r"Serving /.* on http://127\.0\.0\.1:(\d+)\n", line)
@@ -258,15 +260,49 @@ def test_the_store_is_served_until_a_signal(start: Start, names: Names, tmp_path
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
 def test_nobody_but_this_machine_is_served(adl: Adl, host: str) -> None:
-    """There is no lock on it yet."""
-    done = adl("serve", "--host", host)
+    """Without TLS and a secret, unless that was said in so many words."""
+    done = adl("serve", "--bind", f"{host}:0")
     assert (done.code, done.out) == (125, "")
-    assert done.sentence == f"invalid value for host: '{host}' is not a loopback address, such as 127.0.0.1"
+    assert done.sentence.startswith("invalid value for bind: ")
+    assert re.search("is not (a loopback|an IP) address", done.sentence)
+
+
+@pytest.mark.parametrize("bind", ["", "5000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:x"])
+def test_what_is_no_address_is_one_sentence(adl: Adl, bind: str) -> None:
+    """It needs both."""
+    done = adl("serve", "--bind", bind)
+    assert (done.code, done.out) == (125, "")
+    assert done.sentence == f"invalid value for --bind: '{bind}' is not ADDRESS:PORT, such as 127.0.0.1:5000"
+
+
+def test_the_store_is_served_to_who_has_a_secret(start: Start, names: Names, tmp_path: Path) -> None:
+    """To other machines too, over TLS; what was asked is in a file, and answers end before the server does."""
+    authority = Authority.make(tmp_path / "authority")
+    cert, key = authority.issue("registry")
+    (tmp_path / "users").write_text(f"{USER}:{PASSWORD}\n")
+    log = tmp_path / "access.log"
+    secrets = ("--tls-cert", str(cert), "--tls-key", str(key), "--password-file", str(tmp_path / "users"))
+    process = start("serve", "--bind", "0.0.0.0:0", *secrets, "--access-log", str(log))
+    assert process.stdout is not None
+    match = re.fullmatch(r"Serving /.* on https://0\.0\.0\.0:(\d+)\n", process.stdout.readline())
+    assert match
+    name = f"docker://localhost:{match[1]}/{names.box.partition('/')[2]}"
+    target = f"oci:{tmp_path / 'copy'}:latest"
+    (tmp_path / "trust").mkdir()
+    shutil.copy(authority.certificate, tmp_path / "trust")
+    trust = ("--src-cert-dir", str(tmp_path / "trust"), "--src-creds", f"{USER}:{PASSWORD}")
+    run_tool("skopeo", "--insecure-policy", "copy", "-q", *trust, name, target)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=5) == 143
+    lines = log.read_text().splitlines()
+    assert any(" 401 " in line for line in lines)
+    assert any(f" - {USER} [" in line and "/manifests/" in line and " 200 " in line for line in lines)
+    assert PASSWORD not in log.read_text()
 
 
 def test_a_port_that_is_taken_is_one_sentence(adl: Adl, names: Names) -> None:
     """Which one, and why not."""
     port = names.registry.address.rpartition(":")[2]
-    done = adl("serve", "--port", port)
+    done = adl("serve", "--bind", f"127.0.0.1:{port}")
     assert done.code == 125
-    assert done.sentence == f"invalid value for port: 127.0.0.1:{port} is already in use"
+    assert done.sentence == f"invalid value for bind: 127.0.0.1:{port} is already in use"

@@ -52,12 +52,12 @@ class Socket(HTTPConnection):
 
 
 @contextmanager
-def dockerd(directory: Path) -> Iterator[Client]:
+def dockerd(directory: Path, *options: str) -> Iterator[Client]:
     """Start docker; yields its client."""
     short = Path(tempfile.mkdtemp(prefix="d"))  # a socket's path has at most 108 characters
     daemon = [
         program("dockerd"), f"--data-root={directory / 'docker'}", f"--exec-root={short}", f"--pidfile={short}/pid",
-        f"--host=unix://{short}/s", "--storage-driver=vfs", "--iptables=false", "--bridge=none",
+        f"--host=unix://{short}/s", "--storage-driver=vfs", "--iptables=false", "--bridge=none", *options,
     ]  # fmt: skip
     with _running(daemon, [program("docker"), f"--host=unix://{short}/s"], short) as docker:
         yield docker
