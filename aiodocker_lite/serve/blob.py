@@ -16,7 +16,7 @@ from aiodocker_lite.digest import Digest
 from aiodocker_lite.serve.answers import content_headers
 from aiodocker_lite.serve.counts import Counts
 
-_CHUNK: Final = 1 << 18
+_CHUNK: Final = 1 << 20
 SENT: Final = web.RequestKey("sent", int)
 """Bytes of the blob that were sent in answer to a request."""
 _RANGE: Final = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
