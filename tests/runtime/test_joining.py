@@ -45,8 +45,8 @@ async def test_its_own_options(layer: Path, tmp_path: Path, isolated: None) -> N
     text = "echo $A $B $C $HOME $TERM $(id -u) $PWD"
     async with joinable([layer], tmp_path / "c", SLEEP, options=options) as join:
         assert await said(join, text) == ["1 2 /home/bob 1000 /tmp"]
-        more = ExecOptions(env={"B": "3", "C": "4"}, workdir="/new/place", user="0")
-        assert await said(join, text, more) == ["1 3 4 /root 0 /new/place"]
+        more = ExecOptions(env={"B": "3", "C": "4"}, workdir="/etc", user="0")
+        assert await said(join, text, more) == ["1 3 4 /root 0 /etc"]
         async with join(["/bin/sh", "-c", "tty; echo $TERM; read x; echo got $x; exit 6"],
                         ExecOptions(terminal=True), size=(10, 20)) as process:  # fmt: skip
             found = await outcome(process, b"key\n")
