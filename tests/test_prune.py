@@ -203,7 +203,8 @@ async def test_layers_of_a_pull_that_was_interrupted_go_in_time(engine: Engine, 
     if not how:
         for path in (half[0] / "layer.json", half[1]):
             os.utime(path, (time.time() - 25 * 3600,) * 2)
-    assert len((await engine.prune(**how)).deleted) == 2
+    # Its documents are younger here, where the age counts.
+    assert len((await engine.prune(**how)).deleted) == (4 if how else 2)
     assert [path.exists() for path in half] == [False, False]
 
 

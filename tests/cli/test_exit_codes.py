@@ -51,7 +51,7 @@ inspect --bad up|rename --bad up x|ps --bad|volume ls --bad|volume create --bad 
 stop -t x up|restart -t x up|kill -s NOPE up|kill -s 0 up|kill -s 99 up|ps -n x|exec -e = up true|logs --tail x fin
 rename up fin|rename up a/b|rename up up|volume create a/b|volume create v|volume create v|volume rm v nope
 exec fin true|kill fin|top fin|rm up|cp up:/nope .|cp up:/etc/passwd ./no/where/x|wait fin|wait fin nope|stop fin|stop fin nope
-exec up sh -c 'exit 5'|exec -u nobody-here up true|exec -it up true|port fin|port up|port up 80|kill fin nope
+exec up sh -c 'exit 5'|exec -it up true|port fin|port up|port up 80|kill fin nope
 """
 NOT_ALIKE = {
     "rm": "too few or too many words are 125, as an unknown option is; docker's 1",
@@ -73,6 +73,15 @@ def test_a_verb_ends_as_dockers(both: Both, line: str) -> None:
     words = shlex.split(line)
     theirs, ours = docker.run(*words), adl(*words)
     assert (ours.code, ours.out) == (theirs.returncode, theirs.stdout), (ours.err, theirs.stderr)
+
+
+def test_a_user_that_is_not_there_is_told_on_standard_error(both: Both) -> None:
+    """With docker's exit code; docker has the sentence of its runtime on standard output."""
+    docker, adl = both
+    words = ("exec", "-u", "nobody-here", "up", "true")
+    ours = adl(*words)
+    assert (ours.code, ours.out) == (docker.run(*words).returncode, "")
+    assert "unable to find user nobody-here" in ours.err
 
 
 @pytest.mark.parametrize("line", NOT_ALIKE)

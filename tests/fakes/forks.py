@@ -45,7 +45,7 @@ class Forks:
         """Start a command, or after `-c` a program; without `stdin` what is written for it arrives by a pipe."""
         source, out, err, status = (os.pipe() for _ in range(4))
         given = source[0] if stdin is None or stdin < 0 else stdin
-        request = json.dumps({"words": words, "env": dict(env), "cwd": str(cwd or Path.cwd())})
+        request = json.dumps({"words": words, "env": dict(env), "cwd": cwd and str(cwd)})
         socket.send_fds(self._requests, [request.encode()], [given, out[1], err[1], status[1]])
         for number in (source[0], out[1], err[1], status[1]):
             os.close(number)
@@ -172,7 +172,8 @@ def _become(request: Any, given: list[int]) -> None:
     sys.argv[1:] = request["words"]
     os.environ.clear()
     os.environ.update(request["env"])
-    os.chdir(request["cwd"])
+    if request["cwd"] is not None:
+        os.chdir(request["cwd"])
 
 
 def main() -> None:

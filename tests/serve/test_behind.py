@@ -92,7 +92,10 @@ async def test_the_origin_sends_each_byte_once_and_to_one_machine(
         ("GET", str(BIG.digest)): 2,  # and the second time for the rest
     }
     assert origin.sent("/blobs/") == sum(len(blob.raw) for blob in APP.blobs)
-    assert "aiodocker_lite_serve_partial_blobs_total 1" in lines
+    (partial,) = (
+        line.split()[1] for line in lines if line.startswith("aiodocker_lite_serve_partial_blobs_total ")
+    )
+    assert int(partial) >= 1  # a layer may come in parts
 
 
 async def test_ranges_before_and_beyond_what_is_there(settings: Settings, origin: FakeRegistry) -> None:
